@@ -1,0 +1,13 @@
+# memtally_warnings: link it PRIVATE to every target of ours.
+#
+# Sign conversions are left out for every compiler, because GCC leaves them out of C++'s -Wconversion and the
+# same code must pass with both. The flags hold inside this build only: an exported target carries none.
+option(MEMTALLY_WERROR "Treat warnings as errors" ON)
+
+add_library(memtally_warnings INTERFACE)
+target_compile_options(memtally_warnings INTERFACE
+  "$<BUILD_INTERFACE:-Wall;-Wextra;-Wconversion;-Wno-sign-conversion;-Wshadow>"
+  "$<BUILD_INTERFACE:$<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor>>")
+if(MEMTALLY_WERROR)
+  target_compile_options(memtally_warnings INTERFACE "$<BUILD_INTERFACE:-Werror>")
+endif()
