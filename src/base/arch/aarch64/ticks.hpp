@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The processor's own clock on aarch64: the virtual counter.  Chosen by the build, not by the preprocessor.
+#pragma once
+
+#include <cstdint>
+
+#include "memtally/abi/ledger_format.h"
+
+namespace memtally::base {
+
+inline constexpr uint32_t kTickClockKind = MEMTALLY_CLOCK_AARCH64_CNTVCT;
+inline constexpr const char* kTickClockSource = "arch_sys_counter";
+
+inline uint64_t ReadTicks() {
+  uint64_t ticks;
+  __asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
+  return ticks;
+}
+
+inline uint64_t StatedTickHz() {
+  uint64_t hz;
+  __asm__ volatile("mrs %0, cntfrq_el0" : "=r"(hz));
+  return hz;
+}
+
+}  // namespace memtally::base
