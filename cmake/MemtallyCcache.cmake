@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Compiles through ccache where it is installed. A launcher that was set by hand wins.
 find_program(MEMTALLY_CCACHE ccache)
 mark_as_advanced(MEMTALLY_CCACHE)

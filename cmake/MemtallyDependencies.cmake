@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Every library from outside that memtally builds with, with the oldest version that it is tested with:
 # the one in Debian 12. Only what the options ask for is looked for.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # What `cmake --install` lays down, and the CMake package `memtally`:
 #   find_package(memtally 0.1 REQUIRED)   gives memtally::abi, memtally::track, memtally::reader
 include(CMakePackageConfigHelpers)

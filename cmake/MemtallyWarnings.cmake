@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # memtally_warnings: link it PRIVATE to every target of ours.
 #
 # Sign conversions are left out for every compiler, because GCC leaves them out of C++'s -Wconversion and the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Toolchain file: builds for 64-bit Arm Linux with Debian's cross compiler (package g++-aarch64-linux-gnu), and
 # runs what was built under qemu-user.
 set(CMAKE_SYSTEM_NAME Linux)

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Counts the tests in JUnit XML files as written by ctest 3.25 and by pytest.
 
 Usage: junit_summary.py FILE...

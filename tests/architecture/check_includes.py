@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Checks the rules of the source tree that a compiler does not: who may include whom, and what abi headers may hold.
 
 Usage: check_includes.py [ROOT]
@@ -8,7 +9,8 @@ Prints "FILE:LINE: what is wrong" for each violation; exit status 1 if there is 
 The rules:
   1. A folder includes only the folders that ALLOWED names, and itself.
   2. Headers of ours are written one way: "folder/name.hpp" for src/, <memtally/name.h> for include/. Installed
-     headers include only installed headers.
+     headers include only installed headers. A header of which the build chooses one by processor lies in a folder
+     arch/PROCESSOR/ and goes by its bare name, "name.hpp".
   3. No file or folder is named for being shared or in charge (utils, common, helpers, misc, manager).
   4. A header in include/memtally/abi/ compiles as C11, as C++20 and as in a kernel; it includes <linux/types.h>
      or, outside a kernel only, <stdint.h>; it has no pointer, no _Atomic and no type whose width varies.
@@ -38,8 +40,9 @@ ALLOWED = {
     "python": {"abi", "ledger", "channel", "api"},
 }
 
-# Installed header -> the folder whose interface it is. abi/ is a folder by itself.
+# Installed header -> the folder whose interface it is. abi/ is a folder by itself; a version is as plain as abi.
 INSTALLED = {
+    "version.h": "abi",
     "track.h": "api",
     "track.hpp": "api",
     "ledger_reader.hpp": "ledger",
@@ -138,6 +141,13 @@ def folder_of(file):
     return INSTALLED[name], None
 
 
+def chosen_by_processor(root, name):
+    """The folder that owns a header in arch/PROCESSOR/, or None."""
+    for path in root.glob(f"src/*/**/arch/*/{name}") if "/" not in name else ():
+        return path.relative_to(root / "src").parts[0]
+    return None
+
+
 def check_include(root, file, folder, quote, name):
     """Yields what is wrong with one #include line."""
     parts = PurePosixPath(name).parts
@@ -167,13 +177,17 @@ def check_include(root, file, folder, quote, name):
             if not beside:
                 yield f'{folder}/ may include installed headers of ours only, not "{name}"'
             return
-        if len(parts) < 2 or parts[0] not in ALLOWED:
+        chosen = chosen_by_processor(root, name)
+        if chosen:
+            target = chosen
+        elif len(parts) >= 2 and parts[0] in ALLOWED:
+            target = parts[0]
+        else:
             if beside:
                 yield f'write "{(file.parent / name).relative_to("src")}": src/ is the include root'
             else:
                 yield f'"{name}" is not a header of ours: write <{name}>, or "folder/{parts[-1]}"'
             return
-        target = parts[0]
     if target != folder and target not in ALLOWED[folder]:
         may = ", ".join(sorted(ALLOWED[folder])) or "nothing of ours"
         yield f"{folder} may not include {target} ({name}); it may include: {may}"

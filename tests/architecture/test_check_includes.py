@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Proves that check_includes.py passes a good tree and fails on each kind of bad one."""
 
 import subprocess
@@ -124,6 +125,17 @@ def test_wrong_spelling(tmp_path, include):
     }
     found = found_in(tmp_path, files)
     assert len(found) == 1 and found[0].startswith("src/ledger/x.cpp:1: "), found
+
+
+def test_header_chosen_by_processor_goes_by_its_bare_name(tmp_path):
+    files = {
+        "src/ledger/writer/arch/x86_64/pause.hpp": "",
+        "src/ledger/writer/arch/generic/pause.hpp": "",
+        "src/ledger/writer/lock.cpp": '#include "pause.hpp"\n',
+    }
+    assert found_in(tmp_path, files) == []
+    found = found_in(tmp_path, {"src/base/x.cpp": '#include "pause.hpp"\n'})
+    assert len(found) == 1 and "base may not include ledger" in found[0]
 
 
 def test_quoted_installed_header_is_checked_against_the_table_too(tmp_path):

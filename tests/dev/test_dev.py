@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """./dev with stand-ins for the programs that it calls: its arguments, its setup and how it counts."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """scripts/junit_summary.py on what ctest 3.25 and pytest write."""
 
 import subprocess
