@@ -11,7 +11,7 @@ if(EXISTS "${PROJECT_SOURCE_DIR}/share/traces")
   install(DIRECTORY share/traces/ DESTINATION "${CMAKE_INSTALL_DATADIR}/memtally/traces")
 endif()
 
-file(GLOB memtally_man1 CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/docs/man/*.1")
+file(GLOB memtally_man1 "${PROJECT_SOURCE_DIR}/docs/man/*.1")
 if(memtally_man1)
   install(FILES ${memtally_man1} DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
 endif()
