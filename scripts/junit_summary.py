@@ -24,7 +24,7 @@ from pathlib import Path
 CTEST_SKIPS = ("SKIP_RETURN_CODE=", "SKIP_REGULAR_EXPRESSION_MATCHED")
 
 # GoogleTest prints "file:line: Skipped", the message, then the name.
-GTEST_SKIP = re.compile(r"(?:^\S+:\d+: Skipped\n(?P<reason>(?:(?!^\[).*\n)*))?^\[  SKIPPED \] (?P<name>\S+) \(\d+ ms\)", re.M)
+GTEST_SKIP = re.compile(r"(?:^.+:\d+: Skipped\n(?P<reason>(?:(?!^\[).*\n)*))?^\[  SKIPPED \] (?P<name>\S+) \(\d+ ms\)", re.M)
 
 # Any other program: a line that says that it skips, and why.
 PLAIN_SKIP = re.compile(r"^\s*skip(?:ped|ping)?\b[:\s]*(.+)$", re.M | re.I)

@@ -14,7 +14,7 @@ CTEST = """<?xml version="1.0" encoding="UTF-8"?>
   <testcase name="A.Skips" classname="A.Skips" status="notrun">
     <skipped message="SKIP_REGULAR_EXPRESSION_MATCHED"/>
     <system-out>[ RUN      ] A.Skips
-tests/a.cpp:4: Skipped
+/a b/tests/a.cpp:4: Skipped
 no device
  in this machine
 [  SKIPPED ] A.Skips (0 ms)
