@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The memtally command: finds the subcommand and runs it.
+#include <exception>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <memtally/version.h>
+
+#include "tools/output.hpp"
+#include "tools/subcommand.hpp"
+#include "tools/terminal_text.hpp"
+
+namespace memtally::tools {
+namespace {
+
+constexpr const char* kFooter =
+    "Exit codes: 0 success, 1 something could not be read or done, 2 wrong arguments, 3 a check found a difference.";
+
+constexpr const char* kWelcome =
+    "memtally shows who holds device memory on this machine, down to the buffer.\n"
+    "\n"
+    "  memtally ps                      processes that hold device memory, and what dead ones left\n"
+    "  memtally buffers --pid PID       the buffers of one process, largest first\n"
+    "  memtally buffers --all --by-tag  what holds memory, by the program's own tags\n"
+    "  memtally replay llama-1b-n150 --speed recorded\n"
+    "                                   plays a recording, to have something to look at\n"
+    "\n"
+    "  memtally --help, memtally ps --help, man memtally: everything else\n";
+
+int Complaint(const CLI::App& app, const CLI::ParseError& error) {
+  std::string name = "memtally";
+  for (const CLI::App* chosen : app.get_subcommands()) name += " " + chosen->get_name();
+  Complain(fmt::format("{}\nTry '{} --help'.", TerminalText(error.what(), 500), name));
+  return kUsage;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Shows who holds device memory, down to the buffer, in every process of this machine.", "memtally");
+  app.set_version_flag("--version", "memtally " MEMTALLY_VERSION, "Print the version and leave");
+  app.get_formatter()->column_width(34);
+  app.footer(kFooter);
+  app.require_subcommand(0, 1);
+  Action action;
+  AddPs(&app, &action);
+  AddBuffers(&app, &action);
+  AddReplay(&app, &action);
+  AddBench(&app, &action);
+  for (CLI::App* subcommand : app.get_subcommands({})) subcommand->footer(kFooter);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    const std::vector<CLI::App*> chosen = app.get_subcommands();
+    return WriteOutput(chosen.empty() ? app.help() : chosen.front()->help("memtally"));
+  } catch (const CLI::CallForVersion& version) {
+    return WriteOutput(std::string(version.what()) + "\n");
+  } catch (const CLI::ParseError& error) {
+    return Complaint(app, error);
+  }
+  return action ? action() : WriteOutput(kWelcome);
+}
+
+}  // namespace
+}  // namespace memtally::tools
+
+int main(int argc, char** argv) {
+  try {
+    return memtally::tools::Main(argc, argv);
+  } catch (const std::exception& error) {
+    memtally::tools::Complain(memtally::tools::TerminalText(error.what(), 500));
+    return memtally::tools::kFailure;
+  }
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How a subcommand joins the memtally command: a file with one function that adds it and, if it is the one chosen, says
+// what to run.
+#pragma once
+
+#include <functional>
+
+namespace CLI {
+class App;
+}
+
+namespace memtally::tools {
+
+// Exit codes of every subcommand; the man page has the same list.
+enum ExitCode {
+  kSuccess = 0,
+  kFailure = 1,      // something could not be read or done, or what was named is not there
+  kUsage = 2,        // wrong arguments
+  kCheckFailed = 3,  // a check found a difference
+};
+
+// Set by the chosen subcommand while arguments are parsed; run afterwards.  Returns an ExitCode.
+using Action = std::function<int()>;
+
+void AddPs(CLI::App* app, Action* action);
+void AddBuffers(CLI::App* app, Action* action);
+void AddReplay(CLI::App* app, Action* action);
+void AddBench(CLI::App* app, Action* action);
+
+}  // namespace memtally::tools
