@@ -16,6 +16,10 @@
 
 namespace memtally {
 
+namespace reader {
+struct ReaderAccess;
+}
+
 // Why something could not be read.  `what` names the file and what was wrong with it; `hint` says what to do.
 struct LedgerError {
   enum class Code {
@@ -145,8 +149,8 @@ struct LedgerCounters {
 enum class Liveness { kAlive, kDetached, kDead };
 enum class ReadLevel {
   kTotals,   // identity, catalog, sums, peaks, anomalies, counters
-  kAccount,  // and the buffers of one account
-  kAll,      // and all buffers, tags, groups, events
+  kAccount,  // and the buffers of one account, tags, groups
+  kAll,      // and all buffers and events
 };
 
 struct LedgerView {
@@ -176,6 +180,7 @@ struct LedgerView {
   std::string tag_path(uint32_t tag) const;  // "decode / layer 3"; "" for no tag
 };
 
+// Texts of a view are bytes that a foreign process chose, up to their first zero: whoever prints them makes them harmless.
 // One ledger, open.  Not thread-safe; several readers of one file are fine.
 class LedgerReader {
  public:
@@ -196,6 +201,7 @@ class LedgerReader {
 
  private:
   LedgerReader();
+  friend struct reader::ReaderAccess;
   struct State;
   std::unique_ptr<State> state_;
 };
