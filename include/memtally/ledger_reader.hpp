@@ -2,9 +2,10 @@
 //
 // Read any ledger, of a living, dead or hostile process, into plain structs.
 //
-// A reader copies (pread) and never maps; it never blocks or slows the writer; it allocates only what the file's real size
-// and the format's limits justify; a truncated, torn, mutated or vanishing file gives an error or a correct partial view with its
-// gaps named.  docs/formats/ledger.md is the format.  Sizes are bytes, times CLOCK_MONOTONIC nanoseconds of the writer's machine.
+// A reader copies (pread) and never maps; it never blocks or slows the writer; it allocates only what the file's real
+// size and the format's limits justify; a truncated, torn, mutated or vanishing file gives an error or a correct
+// partial view with its gaps named.  docs/formats/ledger.md is the format.  Sizes are bytes, times CLOCK_MONOTONIC
+// nanoseconds of the writer's machine.
 #pragma once
 
 #include <array>
@@ -24,13 +25,13 @@ struct ReaderAccess;
 struct LedgerError {
   enum class Code {
     kNone,
-    kNotFound,       // no such file, or it vanished
+    kNotFound,  // no such file, or it vanished
     kNoPermission,
-    kNotALedger,     // no magic, wrong type of file, a symbolic link
-    kBeingMade,      // magic still zero, and its process alive
+    kNotALedger,  // no magic, wrong type of file, a symbolic link
+    kBeingMade,   // magic still zero, and its process alive
     kNewerVersion,
-    kForged,         // the owner of the file is not the user in its header
-    kCorrupt,        // offsets or counts that contradict the format
+    kForged,   // the owner of the file is not the user in its header
+    kCorrupt,  // offsets or counts that contradict the format
     kIo,
   };
   Code code = Code::kNone;
@@ -91,8 +92,8 @@ struct LedgerAccount {
   uint32_t banks = 1;
   uint64_t capacity_bytes = 0;
   uint64_t capacity_bytes_per_bank = 0;
-  Amount live, allocated, freed, released;  // live = allocated - freed; released by a close: also in freed
-  uint64_t peak_requested = 0, peak_reserved = 0;              // sums that were really reached
+  Amount live, allocated, freed, released;         // live = allocated - freed; released by a close: also in freed
+  uint64_t peak_requested = 0, peak_reserved = 0;  // sums that were really reached
   uint64_t peak_requested_slack = 0, peak_reserved_slack = 0;  // 0: exact
   uint64_t failed_allocations = 0, failed_requested = 0;
   uint64_t imported = 0, imported_requested = 0;
@@ -161,9 +162,9 @@ struct LedgerView {
   bool exited_normally = false;
   std::optional<uint64_t> end_time_ns;
   uint64_t start_time_ns = 0;
-  bool totals_exact = true;   // sums are of one instant
-  bool buffers_exact = true;  // buffers are of that instant, too
-  bool interrupted = false;   // death came inside a call, which was taken back
+  bool totals_exact = true;       // sums are of one instant
+  bool buffers_exact = true;      // buffers are of that instant, too
+  bool interrupted = false;       // death came inside a call, which was taken back
   std::vector<std::string> gaps;  // what could not be read or believed, in words
   std::vector<LedgerDevice> devices;
   std::vector<LedgerKind> kinds;
@@ -180,8 +181,8 @@ struct LedgerView {
   std::string tag_path(uint32_t tag) const;  // "decode / layer 3"; "" for no tag
 };
 
-// Texts of a view are bytes that a foreign process chose, up to their first zero: whoever prints them makes them harmless.
-// One ledger, open.  Not thread-safe; several readers of one file are fine.
+// Texts of a view are bytes that a foreign process chose, up to their first zero: whoever prints them makes them
+// harmless. One ledger, open.  Not thread-safe; several readers of one file are fine.
 class LedgerReader {
  public:
   // Opens `path`.  Follows no symbolic link, waits for nothing.
@@ -206,17 +207,20 @@ class LedgerReader {
   std::unique_ptr<State> state_;
 };
 
-// Where ledgers are: MEMTALLY_DIR or /dev/shm; and for root also the /dev/shm of other mount namespaces (/proc/<pid>/root).
+// Where ledgers are: MEMTALLY_DIR or /dev/shm; and for root also the /dev/shm of other mount namespaces
+// (/proc/<pid>/root).
 struct LedgerPlace {
   std::string path;
   bool other_namespace = false;
 };
 
-// All files that have a ledger's name, each file once.  `problems` gets a line for each place that could not be looked at.
+// All files that have a ledger's name, each file once.  `problems` gets a line for each place that could not be looked
+// at.
 std::vector<LedgerPlace> FindLedgers(std::vector<std::string>* problems = nullptr);
 
 // Removes what a dead process of this user (for root: of any user) left and is not worth keeping: files without
-// evidence at once, pages without live buffers, and, beyond `cap_bytes` for each user, the oldest files.  Never touches a ledger whose lock is held.
+// evidence at once, pages without live buffers, and, beyond `cap_bytes` for each user, the oldest files.  Never touches
+// a ledger whose lock is held.
 struct CleanUpResult {
   uint64_t removed_files = 0;
   uint64_t freed_bytes = 0;

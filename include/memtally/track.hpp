@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "memtally/track.h"
+#include <memtally/track.h>
 
 namespace memtally {
 

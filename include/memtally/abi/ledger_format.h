@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The bytes of a ledger file, version 1.  docs/formats/ledger.md draws them and states the rules; this header only gives
- * them names.  Plain C without pointers, so that a kernel can include it.  All numbers are little-endian; all offsets are
- * bytes from the start of the file; all structures have the alignment of their widest member and no hidden padding.
+ * The bytes of a ledger file, version 1.  docs/formats/ledger.md draws them and states the rules; this header only
+ * gives them names.  Plain C without pointers, so that a kernel can include it.  All numbers are little-endian; all
+ * offsets are bytes from the start of the file; all structures have the alignment of their widest member and no hidden
+ * padding.
  *
  * Who may write: exactly one process, the one that the header names.  Within it, each word has one lock (named below).
  * Who may read: everybody whom the file's mode lets, at any time, trusting nothing.
@@ -30,8 +31,8 @@ enum {
   MEMTALLY_MAX_THREADS = 65536, /* index 0: unknown or beyond the table */
   MEMTALLY_MAX_TAGS = 65536,    /* index 0: no tag; index 1: "(other)" */
   MEMTALLY_MAX_GROUPS = 8192,
-  MEMTALLY_SEGMENTS = 16,          /* of a lane's buffer table */
-  MEMTALLY_SEGMENT_0_SLOTS = 512,  /* segment k has 512 << k slots */
+  MEMTALLY_SEGMENTS = 16,            /* of a lane's buffer table */
+  MEMTALLY_SEGMENT_0_SLOTS = 512,    /* segment k has 512 << k slots */
   MEMTALLY_RING_EVENTS_FIRST = 8192, /* flight recorder of the first lane; further lanes have fewer */
   MEMTALLY_ANOMALY_SAMPLES = 4,
   MEMTALLY_UNDO_WORDS = 32
@@ -72,14 +73,14 @@ struct memtally_ledger_header {
   uint32_t uid; /* effective user that made the file */
   uint32_t gid;
   uint32_t parent_pid;
-  uint64_t pid_namespace;      /* inode of /proc/self/ns/pid, 0 unknown */
+  uint64_t pid_namespace;       /* inode of /proc/self/ns/pid, 0 unknown */
   uint64_t process_start_ticks; /* field 22 of /proc/self/stat, clock ticks since boot, 0 unknown */
   uint64_t created_realtime_ns;
   char comm[16];
   char host_name[64];
   char executable[256];
   char tracker_version[32];
-  char cgroup[256]; /* path of the unified or first hierarchy */
+  char cgroup[256];   /* path of the unified or first hierarchy */
   char container[80]; /* identifier found in cgroup, "" none */
   char pod[80];
   char job[64]; /* "slurm:123", "pbs:...", "lsf:..." */
@@ -89,7 +90,7 @@ struct memtally_ledger_header {
   uint32_t clock_shift;
   uint64_t clock_hz; /* ticks a second as first estimated, 0 unknown */
   uint64_t clock_start_ticks;
-  uint64_t clock_start_ns; /* CLOCK_MONOTONIC */
+  uint64_t clock_start_ns;      /* CLOCK_MONOTONIC */
   uint64_t clock_pair_sequence; /* odd while the pair below is written */
   uint64_t clock_pair_ticks;
   uint64_t clock_pair_ns;
@@ -100,15 +101,15 @@ struct memtally_ledger_header {
   uint64_t end_time; /* units, as in records */
 
   /* losses that belong to no lane; process-wide lock of the registry */
-  uint64_t lost_events;      /* no lane, no ledger or a stuck lock: the call was not recorded */
-  uint64_t lost_bytes;       /* requested bytes of lost allocations */
-  uint64_t lost_tags;        /* tag names beyond the table: counted as "(other)" */
-  uint64_t lost_groups;      /* group names beyond the table */
+  uint64_t lost_events;        /* no lane, no ledger or a stuck lock: the call was not recorded */
+  uint64_t lost_bytes;         /* requested bytes of lost allocations */
+  uint64_t lost_tags;          /* tag names beyond the table: counted as "(other)" */
+  uint64_t lost_groups;        /* group names beyond the table */
   uint64_t lost_registrations; /* devices, kinds or accounts beyond the tables */
-  uint64_t signal_overflow;  /* events of signal handlers beyond a thread's queue */
-  uint64_t paused_events;    /* calls made while the thread had paused tracking */
-  uint64_t refused_pages;    /* growth that the file system refused */
-  uint64_t recorder_wait_ns; /* time that callers spent waiting for a recorder */
+  uint64_t signal_overflow;    /* events of signal handlers beyond a thread's queue */
+  uint64_t paused_events;      /* calls made while the thread had paused tracking */
+  uint64_t refused_pages;      /* growth that the file system refused */
+  uint64_t recorder_wait_ns;   /* time that callers spent waiting for a recorder */
 
   struct memtally_area catalog; /* struct memtally_catalog_entry */
   struct memtally_area threads; /* uint32_t thread id (as gettid) */
@@ -139,9 +140,9 @@ struct memtally_catalog_device {
   uint32_t index; /* 0, 1, ... among devices */
   uint8_t id[16];
   uint32_t id_scheme;
-  int32_t local_index; /* the program's own number of the device */
-  uint32_t pci_address; /* domain << 16 | bus << 8 | device << 3 | function; MEMTALLY_NONE unknown */
-  uint32_t parent;      /* device index, MEMTALLY_NONE none */
+  int32_t local_index;     /* the program's own number of the device */
+  uint32_t pci_address;    /* domain << 16 | bus << 8 | device << 3 | function; MEMTALLY_NONE unknown */
+  uint32_t parent;         /* device index, MEMTALLY_NONE none */
   uint64_t physical_bytes; /* main memory of the device, 0 unknown; may change */
   uint64_t closed_at;      /* 0 open; otherwise 1 + time units of the close; may change */
   uint32_t closes;         /* how often it was closed; may change */
@@ -175,8 +176,8 @@ struct memtally_catalog_account {
   uint32_t index; /* 0, 1, ... among accounts: the number in records */
   uint16_t device;
   uint16_t kind;
-  uint32_t banks; /* changes only while nothing is live */
-  uint64_t capacity_bytes;       /* all banks, 0 unknown; may change */
+  uint32_t banks;                   /* changes only while nothing is live */
+  uint64_t capacity_bytes;          /* all banks, 0 unknown; may change */
   uint64_t capacity_bytes_per_bank; /* 0 unknown; may change */
   /* Peaks of several lanes together; peak lock.  Zero while one lane uses the account. */
   uint64_t peak_requested; /* a sum that was really reached */
@@ -212,8 +213,8 @@ enum memtally_kind {
 /* ---- tags and groups; registry lock ------------------------------------------------------------------------------ */
 
 struct memtally_tag {
-  uint32_t parent; /* tag index; 0: top */
-  uint32_t name_hash; /* FNV-1a of the whole name */
+  uint32_t parent;     /* tag index; 0: top */
+  uint32_t name_hash;  /* FNV-1a of the whole name */
   uint32_t name_bytes; /* length of the whole name; the text below is cut at 115 bytes */
   char name[116];      /* with a terminating zero */
 };
@@ -231,10 +232,10 @@ struct memtally_group {
 /* A buffer: 40 bytes.  An event: the same five words and a sixth. */
 struct memtally_record {
   uint64_t id;
-  uint64_t address; /* or the slot of its extension, if flag EXTENDED */
-  uint64_t size_account_flags;   /* requested:46 | account:10 | flags:8 (from the low end) */
-  uint64_t bank_thread_time;     /* bytes_per_bank:40 | thread:16 | time bits 48..55:8 */
-  uint64_t time_tag;             /* tag:16 | time bits 0..47:48 */
+  uint64_t address;            /* or the slot of its extension, if flag EXTENDED */
+  uint64_t size_account_flags; /* requested:46 | account:10 | flags:8 (from the low end) */
+  uint64_t bank_thread_time;   /* bytes_per_bank:40 | thread:16 | time bits 48..55:8 */
+  uint64_t time_tag;           /* tag:16 | time bits 0..47:48 */
 };
 
 #define MEMTALLY_REQUESTED_BITS 46
@@ -301,7 +302,7 @@ enum memtally_anomaly {
 
 struct memtally_anomaly_block {
   uint64_t count;
-  uint64_t bytes_requested; /* where the call named a size or a record had one */
+  uint64_t bytes_requested;                                /* where the call named a size or a record had one */
   struct memtally_event samples[MEMTALLY_ANOMALY_SAMPLES]; /* number n of them is at n modulo 4 */
 };
 
@@ -346,11 +347,11 @@ struct memtally_undo {
 };
 
 struct memtally_lane {
-  uint64_t sequence; /* odd while a call is under way; half of it is the number of events so far */
+  uint64_t sequence;   /* odd while a call is under way; half of it is the number of events so far */
   uint64_t slots_used; /* slots below this have been written at some time */
   uint64_t ring_offset;
-  uint32_t ring_capacity; /* events; event n is at n modulo this */
-  uint32_t owner_thread;  /* thread index of the thread that has it to itself; 0 none */
+  uint32_t ring_capacity;  /* events; event n is at n modulo this */
+  uint32_t owner_thread;   /* thread index of the thread that has it to itself; 0 none */
   uint64_t dropped_events; /* numbers whose event could not be kept (operation NONE) */
   uint64_t unread_events;  /* overwritten before the recorder had read them */
   uint64_t reserved[2];
@@ -371,7 +372,8 @@ struct memtally_lane {
 
 enum memtally_control_flag {
   MEMTALLY_CONTROL_RECORDING = 1,
-  MEMTALLY_CONTROL_WAIT = 2, /* a full ring waits for the recorder; otherwise unread events are overwritten and counted */
+  MEMTALLY_CONTROL_WAIT =
+      2, /* a full ring waits for the recorder; otherwise unread events are overwritten and counted */
   MEMTALLY_CONTROL_STACKS = 4
 };
 
@@ -384,7 +386,8 @@ struct memtally_control {
   uint64_t read_events[MEMTALLY_MAX_LANES]; /* events of each lane that were read */
 };
 
-/* ---- sizes, so that no compiler changes them unseen --------------------------------------------------------------- */
+/* ---- sizes, so that no compiler changes them unseen ---------------------------------------------------------------
+ */
 
 #ifdef __cplusplus
 #define MEMTALLY_ABI_ASSERT(condition, name) static_assert(condition, #name)
@@ -412,7 +415,8 @@ MEMTALLY_ABI_ASSERT(sizeof(struct memtally_anomaly_block) == 208, anomaly_block)
 MEMTALLY_ABI_ASSERT(sizeof(struct memtally_undo) == 96 + 16 * MEMTALLY_UNDO_WORDS, undo);
 MEMTALLY_ABI_ASSERT(sizeof(struct memtally_lane) <= MEMTALLY_LANE_SUMS_OFFSET, lane_fits);
 MEMTALLY_ABI_ASSERT(MEMTALLY_LANE_MORE_SUMS_OFFSET >= MEMTALLY_LANE_SUMS_OFFSET + 64 * MEMTALLY_MAX_ACCOUNTS, sums_fit);
-MEMTALLY_ABI_ASSERT(MEMTALLY_LANE_RING_OFFSET == MEMTALLY_LANE_MORE_SUMS_OFFSET + 64 * MEMTALLY_MAX_ACCOUNTS, more_sums_fit);
+MEMTALLY_ABI_ASSERT(MEMTALLY_LANE_RING_OFFSET == MEMTALLY_LANE_MORE_SUMS_OFFSET + 64 * MEMTALLY_MAX_ACCOUNTS,
+                    more_sums_fit);
 MEMTALLY_ABI_ASSERT(MEMTALLY_LANE_RING_OFFSET % MEMTALLY_PAGE_BYTES == 0, ring_aligned);
 MEMTALLY_ABI_ASSERT(sizeof(struct memtally_control) <= MEMTALLY_PAGE_BYTES, control_fits);
 

@@ -5,11 +5,9 @@
 
 #include <cstdint>
 
-#include "memtally/abi/ledger_format.h"
-
 namespace memtally::base {
 
-inline constexpr uint32_t kTickClockKind = MEMTALLY_CLOCK_AARCH64_CNTVCT;
+inline constexpr uint32_t kTickClockKind = 3;  // as the ledger format numbers it
 inline constexpr const char* kTickClockSource = "arch_sys_counter";
 
 inline uint64_t ReadTicks() {

@@ -5,12 +5,11 @@
 
 #include <cstdint>
 
-#include "memtally/abi/ledger_format.h"
-
 namespace memtally::base {
 
-inline constexpr uint32_t kTickClockKind = MEMTALLY_CLOCK_X86_TSC;
-inline constexpr const char* kTickClockSource = "tsc";  // the kernel's name of a clock source that makes the counter reliable
+inline constexpr uint32_t kTickClockKind = 2;  // as the ledger format numbers it
+inline constexpr const char* kTickClockSource =
+    "tsc";  // the kernel's name of a clock source that makes the counter reliable
 
 // Ticks now.  May run ahead of or behind neighbouring instructions by a few nanoseconds.
 inline uint64_t ReadTicks() { return __builtin_ia32_rdtsc(); }

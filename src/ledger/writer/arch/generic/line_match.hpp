@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which of the sixteen 32-bit entries of a cache line equal a value under a mask: any processor.
+#pragma once
+
+#include <cstdint>
+
+namespace memtally::writer {
+
+// Bit i is set if (line[i] & mask) == value.  `line` is 64-byte aligned.
+inline uint32_t MatchLine(const uint32_t* line, uint32_t mask, uint32_t value) {
+  uint32_t bits = 0;
+  for (uint32_t i = 0; i < 16; ++i) bits |= static_cast<uint32_t>((line[i] & mask) == value) << i;
+  return bits;
+}
+
+}  // namespace memtally::writer

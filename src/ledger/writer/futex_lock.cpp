@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger/writer/futex_lock.hpp"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cpu_relax.hpp"
+
+namespace memtally::writer {
+
+namespace {
+constexpr int kSpins = 200;
+constexpr long kParkNs = 10'000'000;
+}  // namespace
+
+void CpuRelax() { ArchCpuRelax(); }
+
+uint64_t MonotonicNs() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(now.tv_nsec);
+}
+
+bool FutexLock::LockSlowly() {
+  for (int i = 0; i < kSpins; ++i) {
+    uint32_t unlocked = 0;
+    if (state_.load(std::memory_order_relaxed) == 0 &&
+        state_.compare_exchange_weak(unlocked, 1, std::memory_order_acquire)) {
+      return true;
+    }
+    CpuRelax();
+  }
+  const uint64_t give_up = MonotonicNs() + kLockPatienceNs;
+  // Marked as contended from here on: the holder wakes one of us.
+  while (state_.exchange(2, std::memory_order_acquire) != 0) {
+    const timespec timeout{0, kParkNs};
+    syscall(SYS_futex, &state_, FUTEX_WAIT_PRIVATE, 2, &timeout, nullptr, 0);
+    if (MonotonicNs() > give_up) return false;
+  }
+  return true;
+}
+
+void FutexLock::Wake() { syscall(SYS_futex, &state_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0); }
+
+}  // namespace memtally::writer

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger/writer/id_index.hpp"
+
+#include "ledger/writer/pages.hpp"
+
+namespace memtally::writer {
+
+namespace {
+constexpr size_t kFirstLines = 64;
+constexpr size_t kLineBytes = 64;
+}  // namespace
+
+size_t IdIndex::bytes() const {
+  return RoundUpToPages(kLineBytes * current_.line_count) + RoundUpToPages(kLineBytes * old_.line_count);
+}
+
+bool IdIndex::MakeTable(Table* table, size_t line_count, uint32_t slot_limit) {
+  line_count = RoundUpToPages(line_count * kLineBytes) / kLineBytes;
+  void* lines = MapPages(line_count * kLineBytes);
+  if (lines == nullptr) return false;
+  // As few slot bits as will do for some time: the others are fingerprint.
+  uint32_t bits = 12;
+  while (bits < 26 && (uint64_t{1} << bits) < uint64_t{slot_limit} + line_count * kEntriesInLine) ++bits;
+  table->lines = static_cast<uint32_t*>(lines);
+  table->line_count = static_cast<uint32_t>(line_count);
+  table->slot_mask = (uint32_t{1} << bits) - 1;
+  table->slot_limit = uint32_t{1} << bits;
+  table->limit = line_count * kAverageInLine;
+  return true;
+}
+
+bool IdIndex::InsertInto(Table* table, uint64_t hash, uint32_t slot) {
+  const uint32_t home = HomeLine(*table, hash);
+  uint32_t line = home;
+  for (uint32_t distance = 0; distance <= kMaxDistance; ++distance) {
+    uint32_t* entries = table->lines + size_t{16} * line;
+    const uint32_t empty = MatchLine(entries, ~uint32_t{0}, 0) & 0x7fffu;
+    if (empty != 0) {
+      entries[__builtin_ctz(empty)] = Fingerprint(*table, hash) | slot;
+      if (distance != 0) ++table->lines[size_t{16} * home + kEntriesInLine];
+      return true;
+    }
+    if (++line == table->line_count) line = 0;
+  }
+  return false;
+}
+
+bool IdIndex::EraseFrom(Table* table, uint64_t hash, uint32_t slot) {
+  if (table->lines == nullptr || slot >= table->slot_limit) return false;
+  const uint32_t entry = Fingerprint(*table, hash) | slot;
+  const uint32_t home = HomeLine(*table, hash);
+  uint32_t line = home;
+  for (uint32_t distance = 0; distance <= kMaxDistance; ++distance) {
+    uint32_t* entries = table->lines + size_t{16} * line;
+    const uint32_t hit = MatchLine(entries, ~uint32_t{0}, entry) & 0x7fffu;
+    if (hit != 0) {
+      entries[__builtin_ctz(hit)] = 0;
+      if (distance != 0) --table->lines[size_t{16} * home + kEntriesInLine];
+      return true;
+    }
+    if (table->lines[size_t{16} * home + kEntriesInLine] == 0) return false;
+    if (++line == table->line_count) line = 0;
+  }
+  return false;
+}
+
+bool IdIndex::Contains(const Table& table, uint64_t hash, uint32_t slot) {
+  return FindIn(table, hash, [slot](uint32_t candidate) { return candidate == slot; }) != kNoSlot;
+}
+
+bool IdIndex::Insert(uint64_t hash, uint32_t slot) {
+  if (!InsertInto(&current_, hash, slot)) [[unlikely]] {
+    current_.limit = 0;  // 25 neighbouring lines are full: grow at the next chance
+    return false;
+  }
+  ++entries_;
+  return true;
+}
+
+void IdIndex::Erase(uint64_t hash, uint32_t slot) {
+  if (EraseFrom(&current_, hash, slot) || EraseFrom(&old_, hash, slot)) --entries_;
+}
+
+bool IdIndex::StartGrowing(uint32_t slot_limit) {
+  size_t lines = current_.line_count == 0 ? kFirstLines : size_t{current_.line_count} + current_.line_count / 2;
+  // If only the slots outgrew their bits, the same number of lines with more bits is enough.
+  if (current_.line_count != 0 && entries_ < current_.limit && current_.limit != 0) lines = current_.line_count;
+  Table bigger;
+  if (!MakeTable(&bigger, lines, slot_limit)) return false;
+  old_ = current_;
+  current_ = bigger;
+  moved_slots_ = 0;
+  return true;
+}
+
+bool IdIndex::MoveSome(uint32_t count, uint32_t slots_used, HashOfSlot hash_of, const void* context) {
+  for (; count != 0 && moved_slots_ < slots_used; --count, ++moved_slots_) {
+    const uint64_t hash = hash_of(context, moved_slots_);
+    // What was inserted since the growth began is in the new table already, and in the old one never.
+    if (hash == 0 || !Contains(old_, hash, moved_slots_)) continue;
+    if (!Contains(current_, hash, moved_slots_) && !InsertInto(&current_, hash, moved_slots_)) return false;
+    EraseFrom(&old_, hash, moved_slots_);
+  }
+  if (moved_slots_ >= slots_used) {
+    UnmapPages(old_.lines, size_t{old_.line_count} * kLineBytes);
+    old_ = Table{};
+  }
+  return true;
+}
+
+bool IdIndex::PrepareSlowly(uint32_t slot_limit, uint32_t slots_used, HashOfSlot hash_of, const void* context) {
+  if (old_.lines != nullptr) MoveSome(kSlotsMovedAtOnce, slots_used, hash_of, context);
+  if (entries_ < current_.limit && slot_limit <= current_.slot_limit) return true;
+  if (old_.lines != nullptr) MoveSome(slots_used, slots_used, hash_of, context);  // too small again: finish first
+  if (old_.lines == nullptr && StartGrowing(slot_limit)) return true;
+  // No memory for a larger table: go on in this one while it has room.
+  return current_.lines != nullptr && slot_limit <= current_.slot_limit &&
+         entries_ < size_t{current_.line_count} * kEntriesInLine * 9 / 10;
+}
+
+}  // namespace memtally::writer

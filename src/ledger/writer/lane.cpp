@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger/writer/lane.hpp"
+
+#include <new>
+
+namespace memtally::writer {
+
+namespace {
+
+constexpr size_t kRingStepBytes = 64 << 10;
+
+uint64_t MoreSumsOffset(uint32_t account) {
+  return MEMTALLY_LANE_MORE_SUMS_OFFSET + sizeof(memtally_more_sums) * account;
+}
+
+}  // namespace
+
+Lane* Lane::Make(LedgerFile& file, const AccountFacts* accounts, const LedgerClock& clock,
+                 memtally_ledger_header* header, uint32_t number, uint32_t ring_capacity) {
+  void* memory = MapPages(sizeof(Lane));
+  void* bounds = MapPages(sizeof(Bound) * MEMTALLY_MAX_ACCOUNTS);
+  uint64_t offset = 0;
+  const size_t bytes = MEMTALLY_LANE_RING_OFFSET + sizeof(memtally_event) * ring_capacity;
+  uint8_t* extent = memory != nullptr && bounds != nullptr ? file.AddExtent(bytes, &offset) : nullptr;
+  if (extent == nullptr || !file.Reserve(offset, MEMTALLY_PAGE_BYTES)) {
+    UnmapPages(memory, sizeof(Lane));
+    UnmapPages(bounds, sizeof(Bound) * MEMTALLY_MAX_ACCOUNTS);
+    return nullptr;
+  }
+  Lane* lane = new (memory) Lane;
+  lane->lane_ = reinterpret_cast<memtally_lane*>(extent);
+  lane->sums_ = reinterpret_cast<memtally_sums*>(extent + MEMTALLY_LANE_SUMS_OFFSET);
+  lane->ring_ = reinterpret_cast<memtally_event*>(extent + MEMTALLY_LANE_RING_OFFSET);
+  lane->accounts_ = accounts;
+  lane->bounds_ = static_cast<Bound*>(bounds);
+  lane->clock_ = &clock;
+  lane->file_ = &file;
+  lane->header_ = header;
+  lane->offset_ = offset;
+  lane->number_ = number;
+  lane->ring_capacity_ = ring_capacity;
+  lane->lane_->ring_offset = offset + MEMTALLY_LANE_RING_OFFSET;
+  lane->lane_->ring_capacity = ring_capacity;
+  lane->table_.Init(lane->lane_);
+  return lane;
+}
+
+uint64_t Lane::HashOfSlot(const void* lane, uint32_t slot) {
+  const Lane* self = static_cast<const Lane*>(lane);
+  const memtally_record* record = self->table_.At(slot);
+  if ((record->size_account_flags & kLive) == 0) return 0;
+  return HashKey(self->accounts_[AccountOf(*record)].device, record->id);
+}
+
+bool Lane::MatchesAnyKind(uint32_t slot, uint64_t id, uint32_t device, uint8_t reporter) const {
+  const memtally_record* record = table_.At(slot);
+  if (record->id != id || (record->size_account_flags & kLive) == 0) return false;
+  const AccountFacts& account = accounts_[AccountOf(*record)];
+  return account.device == device && account.reporter == reporter;
+}
+
+bool Lane::Knows(uint64_t hash, uint32_t device, uint64_t id) const {
+  return index_.Find(hash, [&](uint32_t slot) {
+    // The fingerprint matched.  The parent may have freed the buffer, or even used its slot again, since the fork.
+    const memtally_record* record = table_.At(slot);
+    return slot < table_.slots_used() && (record->id != id || accounts_[AccountOf(*record)].device == device);
+  }) != IdIndex::kNoSlot;
+}
+
+bool Lane::ReserveMoreSums(uint32_t account) {
+  const uint64_t at = MoreSumsOffset(account);
+  const uint32_t page = static_cast<uint32_t>(at / MEMTALLY_PAGE_BYTES);
+  static_assert(MEMTALLY_LANE_RING_OFFSET / MEMTALLY_PAGE_BYTES < 64);
+  const uint64_t bit = uint64_t{1} << page;
+  if ((more_sums_reserved_ & bit) != 0) return true;
+  if (!file_->Reserve(offset_ + at, sizeof(memtally_more_sums))) return false;
+  more_sums_reserved_ |= bit;
+  return true;
+}
+
+bool Lane::FirstUse(uint32_t account) {
+  if (bounds_[account].requested != 0) return true;
+  if (!file_->Reserve(offset_ + MEMTALLY_LANE_SUMS_OFFSET + sizeof(memtally_sums) * account, sizeof(memtally_sums))) {
+    return false;
+  }
+  bounds_[account].reserved = kNoBound;
+  __atomic_store_n(&bounds_[account].requested, kNoBound, __ATOMIC_RELAXED);
+  after_ |= After::kFirstUse;
+  return true;
+}
+
+void Lane::CountAnomaly(memtally_anomaly anomaly, uint64_t bytes, const memtally_event& event) {
+  memtally_anomaly_block& block = lane_->anomaly[anomaly];
+  memtally_event& sample = block.samples[block.count % MEMTALLY_ANOMALY_SAMPLES];
+  SetInLane(&sample.record.id, event.record.id);
+  SetInLane(&sample.record.address, event.record.address);
+  SetInLane(&sample.record.size_account_flags, event.record.size_account_flags);
+  SetInLane(&sample.record.bank_thread_time, event.record.bank_thread_time);
+  SetInLane(&sample.record.time_tag, event.record.time_tag);
+  SetInLane(&sample.slot_group, event.slot_group);
+  SetInLane(&block.count, block.count + 1);
+  SetInLane(&block.bytes_requested, block.bytes_requested + bytes);
+}
+
+AllocOutcome Lane::AllocRarely(uint64_t hash, uint32_t account, const BufferFacts& facts, uint32_t replaced) {
+  const bool extended = NeedsExtension(facts);
+  if (!FirstUse(account) || ((facts.imported || replaced != IdIndex::kNoSlot) && !ReserveMoreSums(account))) {
+    return AllocOutcome::kNoRoom;
+  }
+  uint32_t slot = 0;
+  uint32_t extension_slot = 0;
+  if (extended) {
+    if (!table_.Offer(*file_, &extension_slot)) return AllocOutcome::kNoRoom;
+    table_.Take();
+  }
+  if (!table_.Offer(*file_, &slot) || !index_.Prepare(slot + 1, table_.slots_used(), &HashOfSlot, this) ||
+      !index_.Insert(hash, slot)) {
+    if (extended && !table_.GiveBack(extension_slot)) ++lost_slots_;
+    return AllocOutcome::kNoRoom;
+  }
+  table_.Take();
+
+  uint64_t flags = facts.imported ? kImported : 0;
+  if (extended) {
+    flags |= kExtended;
+    *reinterpret_cast<memtally_record_extension*>(table_.At(extension_slot)) = {
+        facts.address, facts.group, facts.stack | kExtension, facts.bytes_requested, facts.bytes_per_bank};
+  }
+  memtally_record* record = table_.At(slot);
+  memtally_sums& sums = sums_[account];
+  auto& more = *reinterpret_cast<memtally_more_sums*>(reinterpret_cast<uint8_t*>(lane_) + MoreSumsOffset(account));
+
+  Begin(account, slot, record->size_account_flags);
+  const uint64_t time = clock_->Units();
+  const bool replaces = replaced != IdIndex::kNoSlot;
+  memtally_event event;
+  event.record = {facts.id, facts.address,
+                  SizeWord(facts.bytes_requested, account,
+                           OperationFlags(replaces ? MEMTALLY_OP_REPLACE : MEMTALLY_OP_ALLOC, flags)),
+                  BankWord(facts.bytes_per_bank, facts.thread, time), TimeWord(time, facts.tag)};
+  event.slot_group = slot | ((replaces ? uint64_t{replaced} : facts.group) << 32);
+  PutEvent(event.record.id, event.record.address, event.record.size_account_flags, event.record.bank_thread_time,
+           event.record.time_tag, event.slot_group);
+  uint32_t replaced_extension = IdIndex::kNoSlot;
+  if (replaces) {
+    memtally_record* old = table_.At(replaced);
+    uint64_t old_requested = RequestedOf(*old);
+    uint64_t old_per_bank = PerBankOf(*old);
+    if ((old->size_account_flags & kExtended) != 0) {
+      replaced_extension = static_cast<uint32_t>(old->address);
+      const auto* rest = reinterpret_cast<const memtally_record_extension*>(table_.At(replaced_extension));
+      old_requested = rest->bytes_requested;
+      old_per_bank = rest->bytes_per_bank;
+    }
+    if ((old->size_account_flags & kImported) != 0) {
+      SetInLane(&more.imported, more.imported - 1);
+      SetInLane(&more.imported_requested, more.imported_requested - old_requested);
+    } else {
+      ++sums.frees;
+      sums.freed_requested += old_requested;
+      sums.freed_reserved += old_per_bank * Banks(account);
+    }
+    CountAnomaly(MEMTALLY_ANOMALY_REPLACED, old_requested, event);
+    Set(&old->size_account_flags, table_.OffsetOf(replaced), old->size_account_flags & ~kLive);
+  }
+  record->id = facts.id;
+  record->address = extended ? extension_slot : facts.address;
+  record->bank_thread_time = event.record.bank_thread_time;
+  record->time_tag = event.record.time_tag;
+  __atomic_store_n(&record->size_account_flags, SizeWord(facts.bytes_requested, account, flags | kLive),
+                   __ATOMIC_RELAXED);
+  if (facts.imported) {
+    SetInLane(&more.imported, more.imported + 1);
+    SetInLane(&more.imported_requested, more.imported_requested + facts.bytes_requested);
+  } else {
+    ++sums.allocations;
+    sums.allocated_requested += facts.bytes_requested;
+    sums.allocated_reserved += facts.bytes_per_bank * Banks(account);
+    RaisePeaks(sums);
+  }
+  End();
+  CheckBound(account);
+  if (replaces) DropSlot(hash, replaced);
+  if (replaced_extension != IdIndex::kNoSlot && !table_.GiveBack(replaced_extension)) ++lost_slots_;
+  return AllocOutcome::kDone;
+}
+
+FreeOutcome Lane::FreeRarely(uint64_t hash, uint32_t slot, uint32_t matches, uint32_t thread, uint32_t tag) {
+  memtally_record* record = table_.At(slot);
+  const uint32_t account = AccountOf(*record);
+  const uint64_t old_word = record->size_account_flags;
+  const bool released = !IsOpen(account);
+  uint64_t address = record->address;
+  uint64_t requested = RequestedOf(*record);
+  uint64_t per_bank = PerBankOf(*record);
+  uint64_t group = 0;
+  uint32_t extension_slot = IdIndex::kNoSlot;
+  if ((old_word & kExtended) != 0) {
+    extension_slot = static_cast<uint32_t>(record->address);
+    const auto* rest = reinterpret_cast<const memtally_record_extension*>(table_.At(extension_slot));
+    address = rest->address;
+    requested = rest->bytes_requested;
+    per_bank = rest->bytes_per_bank;
+    group = rest->group;
+  }
+  memtally_sums& sums = sums_[account];
+  auto& more = *reinterpret_cast<memtally_more_sums*>(reinterpret_cast<uint8_t*>(lane_) + MoreSumsOffset(account));
+  const memtally_operation operation = released      ? MEMTALLY_OP_AFTER_CLOSE
+                                       : matches > 1 ? MEMTALLY_OP_AMBIGUOUS_FREE
+                                                     : MEMTALLY_OP_FREE;
+  Begin(account, slot, old_word);
+  const uint64_t time = clock_->Units();
+  memtally_event event;
+  event.record = {record->id, address,
+                  SizeWord(requested, account, OperationFlags(operation, old_word & (kImported | kExtended))),
+                  BankWord(per_bank, thread, time), TimeWord(time, tag)};
+  event.slot_group = slot | (group << 32);
+  PutEvent(event.record.id, address, event.record.size_account_flags, event.record.bank_thread_time,
+           event.record.time_tag, event.slot_group);
+  if (released) {
+    CountAnomaly(MEMTALLY_ANOMALY_AFTER_CLOSE, requested, event);
+  } else if (matches > 1) {
+    CountAnomaly(MEMTALLY_ANOMALY_AMBIGUOUS, requested, event);
+  }
+  if ((old_word & kImported) != 0) {
+    SetInLane(&more.imported, more.imported - 1);
+    SetInLane(&more.imported_requested, more.imported_requested - requested);
+  } else if (!released) {
+    // What a close released stays in the difference of the sums until the device is opened again.
+    ++sums.frees;
+    sums.freed_requested += requested;
+    sums.freed_reserved += per_bank * Banks(account);
+  }
+  __atomic_store_n(&record->size_account_flags, old_word & ~kLive, __ATOMIC_RELAXED);
+  End();
+  DropSlot(hash, slot);
+  if (extension_slot != IdIndex::kNoSlot && !table_.GiveBack(extension_slot)) ++lost_slots_;
+  return FreeOutcome::kDone;
+}
+
+void Lane::Note(const LaneEntry&, memtally_operation operation, memtally_anomaly anomaly, uint32_t account,
+                const BufferFacts& facts) {
+  Begin(MEMTALLY_NONE, MEMTALLY_NONE, 0);
+  const uint64_t time = clock_->Units();
+  memtally_event event;
+  event.record = {facts.id, facts.address, SizeWord(facts.bytes_requested, account, OperationFlags(operation, 0)),
+                  BankWord(facts.bytes_per_bank, facts.thread, time), TimeWord(time, facts.tag)};
+  event.slot_group = MEMTALLY_NONE | (facts.group << 32);
+  PutEvent(event.record.id, event.record.address, event.record.size_account_flags, event.record.bank_thread_time,
+           event.record.time_tag, event.slot_group);
+  if (anomaly != MEMTALLY_ANOMALIES) CountAnomaly(anomaly, facts.bytes_requested, event);
+  End();
+}
+
+void Lane::NoteFailure(const LaneEntry&, uint32_t account, const BufferFacts& facts) {
+  const bool has_sums = ReserveMoreSums(account);
+  auto& more = *reinterpret_cast<memtally_more_sums*>(reinterpret_cast<uint8_t*>(lane_) + MoreSumsOffset(account));
+  Begin(MEMTALLY_NONE, MEMTALLY_NONE, 0);
+  const uint64_t time = clock_->Units();
+  memtally_event event;
+  event.record = {0, 0, SizeWord(facts.bytes_requested, account, OperationFlags(MEMTALLY_OP_ALLOC_FAILED, 0)),
+                  BankWord(facts.bytes_per_bank, facts.thread, time), TimeWord(time, facts.tag)};
+  event.slot_group = MEMTALLY_NONE;
+  PutEvent(0, 0, event.record.size_account_flags, event.record.bank_thread_time, event.record.time_tag,
+           event.slot_group);
+  CountAnomaly(MEMTALLY_ANOMALY_FAILED_ALLOC, facts.bytes_requested, event);
+  if (has_sums) {
+    SetInLane(&more.failed_allocations, more.failed_allocations + 1);
+    SetInLane(&more.failed_requested, more.failed_requested + facts.bytes_requested);
+  }
+  End();
+}
+
+void Lane::NoteClose(const LaneEntry&, memtally_catalog_device* device, uint64_t device_offset,
+                     const BufferFacts& facts) {
+  Begin(MEMTALLY_NONE, MEMTALLY_NONE, 0);
+  const uint64_t time = clock_->Units();
+  PutEvent(device->index, 0, SizeWord(0, kNoAccount, OperationFlags(MEMTALLY_OP_CLOSE, 0)),
+           BankWord(0, facts.thread, time), TimeWord(time, facts.tag), MEMTALLY_NONE);
+  Set(&device->closed_at, device_offset + offsetof(memtally_catalog_device, closed_at), time + 1);
+  // `closes` shares its word with a reserved field that is zero.
+  auto* closes = reinterpret_cast<uint64_t*>(&device->closes);
+  Set(closes, device_offset + offsetof(memtally_catalog_device, closes), uint64_t{device->closes} + 1);
+  End();
+}
+
+void Lane::ForgetReleased(const LaneEntry&, uint32_t device, uint32_t account_count) {
+  const uint32_t slots = table_.slots_used();
+  for (uint32_t slot = 0; slot < slots; ++slot) {
+    memtally_record* record = table_.At(slot);
+    if ((record->size_account_flags & kLive) == 0) continue;
+    const uint32_t account = AccountOf(*record);
+    if (accounts_[account].device != device) continue;
+    // A released buffer is in no sum: taking it out of the table is one store.
+    const bool extended = (record->size_account_flags & kExtended) != 0;
+    __atomic_store_n(&record->size_account_flags, record->size_account_flags & ~kLive, __ATOMIC_RELAXED);
+    if (extended && !table_.GiveBack(static_cast<uint32_t>(record->address))) ++lost_slots_;
+    DropSlot(HashKey(device, record->id), slot);
+  }
+  for (uint32_t account = 0; account < account_count; ++account) {
+    if (accounts_[account].device != device || bounds_[account].requested == 0) continue;
+    memtally_sums& sums = sums_[account];
+    const bool has_more = ReserveMoreSums(account);
+    auto& more = *reinterpret_cast<memtally_more_sums*>(reinterpret_cast<uint8_t*>(lane_) + MoreSumsOffset(account));
+    Begin(account, MEMTALLY_NONE, 0);
+    const uint64_t time = clock_->Units();
+    PutEvent(0, 0, SizeWord(0, account, OperationFlags(MEMTALLY_OP_BOOKKEEPING, 0)), BankWord(0, 0, time),
+             TimeWord(time, 0), MEMTALLY_NONE);
+    if (has_more) {
+      SetInLane(&more.released, more.released + (sums.allocations - sums.frees));
+      SetInLane(&more.released_requested, more.released_requested + (sums.allocated_requested - sums.freed_requested));
+      SetInLane(&more.released_reserved, more.released_reserved + (sums.allocated_reserved - sums.freed_reserved));
+      if (more.imported != 0) {
+        SetInLane(&more.imported, 0);
+        SetInLane(&more.imported_requested, 0);
+      }
+    }
+    sums.frees = sums.allocations;
+    sums.freed_requested = sums.allocated_requested;
+    sums.freed_reserved = sums.allocated_reserved;
+    End();
+  }
+}
+
+void Lane::BeginEpoch(const LaneEntry&, uint32_t account, uint64_t bound_requested, uint64_t bound_reserved) {
+  memtally_sums& sums = sums_[account];
+  Begin(account, MEMTALLY_NONE, 0);
+  const uint64_t time = clock_->Units();
+  PutEvent(0, 0, SizeWord(0, account, OperationFlags(MEMTALLY_OP_BOOKKEEPING, 0)), BankWord(0, 0, time),
+           TimeWord(time, 0), MEMTALLY_NONE);
+  sums.peak_requested = sums.allocated_requested - sums.freed_requested;
+  sums.peak_reserved = sums.allocated_reserved - sums.freed_reserved;
+  End();
+  bounds_[account].reserved = bound_reserved;
+  __atomic_store_n(&bounds_[account].requested, bound_requested != 0 ? bound_requested : 1, __ATOMIC_RELAXED);
+}
+
+bool Lane::HasEvidence(uint32_t account_count) const {
+  if (lane_->dropped_events != 0) return true;
+  for (const memtally_anomaly_block& block : lane_->anomaly) {
+    if (block.count != 0) return true;
+  }
+  for (uint32_t account = 0; account < account_count; ++account) {
+    if (bounds_[account].requested != 0 && sums_[account].allocations != sums_[account].frees) return true;
+  }
+  return false;
+}
+
+void Lane::AddUnread(const LaneEntry&, uint64_t events) {
+  __atomic_store_n(&lane_->unread_events, lane_->unread_events + events, __ATOMIC_RELAXED);
+}
+
+void Lane::Attend(const LaneEntry&, uint64_t next_event) {
+  const uint64_t next = events();
+  if (next >= ring_reserved_ && ring_reserved_ < ring_capacity_) {
+    const size_t done = sizeof(memtally_event) * ring_reserved_;
+    const size_t all = sizeof(memtally_event) * ring_capacity_;
+    // The first step is small: many processes report little.
+    size_t until = RoundUpToPages(done + 1) + (ring_reserved_ == 0 ? 0 : kRingStepBytes - MEMTALLY_PAGE_BYTES);
+    if (until > all) until = all;
+    if (file_->Reserve(lane_->ring_offset + done, until - done)) {
+      ring_reserved_ = until == all ? ring_capacity_ : until / sizeof(memtally_event);
+    }
+  }
+  if (next >= ring_reserved_ && ring_reserved_ < ring_capacity_) {
+    // No room for this event: it is counted, and the next one tries again.
+    ring_next_ = ring_begin_ = &dropped_event_;
+    ring_end_ = nullptr;
+    ring_step_ = 0;
+    __atomic_store_n(&lane_->dropped_events, lane_->dropped_events + 1, __ATOMIC_RELAXED);
+    attention_sequence_ = sequence_ + 2;
+    return;
+  }
+  ring_begin_ = ring_;
+  ring_end_ = ring_ + ring_capacity_;
+  ring_next_ = ring_ + next % ring_capacity_;
+  ring_step_ = 1;
+  if (ring_reserved_ < ring_capacity_ && next_event > ring_reserved_) next_event = ring_reserved_;
+  attention_sequence_ = 2 * next_event;
+}
+
+size_t Lane::private_bytes() const {
+  return RoundUpToPages(sizeof(Lane)) + RoundUpToPages(sizeof(Bound) * MEMTALLY_MAX_ACCOUNTS) + index_.bytes() +
+         table_.private_bytes();
+}
+
+}  // namespace memtally::writer

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ProcessState: which session is this process's own, and which thread is which.
+//
+// A page that a fork wipes tells a child from its parent, whatever made it (fork, raw clone; vfork shares the memory
+// and is the parent in this respect): there `session_is_ours` and the locks are zero.  Where the kernel cannot wipe, a
+// fork handler does it.
+#pragma once
+
+#include "track/session.hpp"
+
+namespace memtally::track {
+
+class ProcessState {
+ public:
+  // The session of this process; made if there is none yet, or the present one is a parent's.  Null if that is refused:
+  // the caller then counts a loss with CountLoss, and the next try is made after a while.
+  static Session* CurrentSession();
+
+  // The session if there is one, without making it.
+  static Session* SessionIfAny();
+
+  // This thread's block, known to the present session and idle or paused.  Null if there is no session or memory.
+  static ThreadBlock* PrepareThread();
+
+  // This thread's block as it is; never null, kFresh if there is none yet.
+  static ThreadBlock* Block();
+
+  // The lane that is this thread's to write events to that belong to no buffer, and new regions.  Null if refused.
+  static writer::Lane* OwnLane(ThreadBlock* block);
+
+  // A call could not be recorded at all.
+  static void CountLoss(uint64_t bytes);
+
+  // At the normal end of the process: says so in the ledger, or removes it if it has nothing to show.
+  static void End();
+
+ private:
+  static ThreadBlock* PrepareThreadOnce();
+};
+
+}  // namespace memtally::track
