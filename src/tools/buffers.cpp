@@ -2,7 +2,6 @@
 //
 // memtally buffers: what processes hold, buffer by buffer or tag by tag.
 #include <algorithm>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,16 +36,14 @@ struct Arguments {
   std::optional<int32_t> device;
   std::string kind;
   std::string tag;
-  BufferOrder order = BufferOrder::kSize;
+  std::string order = "size";
   std::optional<uint64_t> limit;  // 0: none
   bool by_tag = false;
   bool json = false;
 };
 
-const std::map<std::string, BufferOrder> kOrders = {{"size", BufferOrder::kSize},
-                                                    {"age", BufferOrder::kAge},
-                                                    {"id", BufferOrder::kId},
-                                                    {"address", BufferOrder::kAddress}};
+// In the order of enum BufferOrder.
+const std::vector<std::string> kOrders = {"size", "age", "id", "address"};
 
 std::string GroupName(const LedgerView& ledger, uint64_t group) {
   for (const LedgerGroup& named : ledger.groups) {
@@ -262,7 +259,7 @@ int Run(const Arguments& arguments, const BufferFilter& filter) {
   }
   if (survey.ledgers.empty() && !arguments.ledger.empty()) return kFailure;
   BufferList list(survey, filter);
-  list.Sort(arguments.order);
+  list.Sort(static_cast<BufferOrder>(std::find(kOrders.begin(), kOrders.end(), arguments.order) - kOrders.begin()));
   return WriteOutput(arguments.json ? JsonText(survey, list, arguments) : ScreenText(survey, list, arguments));
 }
 
@@ -285,7 +282,7 @@ void AddBuffers(CLI::App* app, Action* action) {
                    "Whose tag path matches, such as 'layer [0-3]$' (extended regular expression)")
       ->type_name("REGEX");
   buffers->add_option("--sort", arguments->order, "size (the default), age, id or address")
-      ->transform(CLI::CheckedTransformer(kOrders).description(""))
+      ->check(CLI::IsMember(kOrders).description(""))
       ->type_name("ORDER");
   buffers->add_option("--limit", arguments->limit, "At most so many lines; 0 all (default 50, with --json 0)")
       ->type_name("N");

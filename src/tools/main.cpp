@@ -33,7 +33,9 @@ constexpr const char* kWelcome =
 int Complaint(const CLI::App& app, const CLI::ParseError& error) {
   std::string name = "memtally";
   for (const CLI::App* chosen : app.get_subcommands()) name += " " + chosen->get_name();
-  Complain(fmt::format("{}\nTry '{} --help'.", TerminalText(error.what(), 500), name));
+  std::string what = TerminalText(error.what(), 500);
+  if (dynamic_cast<const CLI::ConversionError*>(&error)) what += " (it takes a number)";
+  Complain(fmt::format("{}\nTry '{} --help'.", what, name));
   return kUsage;
 }
 

@@ -123,9 +123,6 @@ void Session::Start(Worker* worker) {
     for (const Worker& other : workers_) {
       if (other.socket >= 0) close(other.socket);
     }
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, nullptr);
     if (getppid() != parent) _exit(1);
     RunWorker(trace_, options_.worker, ends[1], worker->progress);
   }
@@ -188,18 +185,19 @@ bool Session::AllFinished() const {
   return true;
 }
 
-// Keeps the workers as they are until SIGINT or SIGTERM.  REQUIRES: both are blocked.
+// Keeps the workers as they are until SIGINT or SIGTERM.
 void Session::Hold() {
   held_ = true;
   std::string pids;
   for (const Worker& worker : workers_) {
     if (!worker.gone) pids += fmt::format(" {}", worker.pid);
   }
-  (void)WriteOutput(fmt::format("holding what is live, in processes{}; Ctrl-C ends it\n", pids));
   sigset_t wanted;
   sigemptyset(&wanted);
   sigaddset(&wanted, SIGINT);
   sigaddset(&wanted, SIGTERM);
+  sigprocmask(SIG_BLOCK, &wanted, nullptr);
+  (void)WriteOutput(fmt::format("holding what is live, in processes{}; Ctrl-C ends it\n", pids));
   int got = 0;
   sigwait(&wanted, &got);
   for (Worker& worker : workers_) {
@@ -295,6 +293,11 @@ int Session::Summary() {
   int result = kSuccess;
   std::string text;
   for (const Worker& worker : workers_) {
+    if (worker.not_tracked) {
+      Complain(fmt::format("process {}: nothing was tracked; is tracking turned off in the environment?", worker.pid));
+      result = kFailure;
+      continue;
+    }
     const bool killed = WIFSIGNALED(worker.status) && WTERMSIG(worker.status) == SIGKILL && options_.worker.kill_after;
     text += fmt::format("{} in process {}: {} events", TerminalText(trace_.name, 60), worker.pid,
                         worker.progress->events.load());
@@ -303,10 +306,7 @@ int Session::Summary() {
     if (options_.worker.check) text += fmt::format(", {} views checked", worker.views);
     if (options_.worker.check || killed) text += fmt::format(", {} differences", worker.differences);
     text += '\n';
-    if (worker.not_tracked) {
-      Complain(fmt::format("process {}: nothing was tracked; is tracking turned off in the environment?", worker.pid));
-      result = kFailure;
-    } else if (WIFSIGNALED(worker.status) && !killed) {
+    if (WIFSIGNALED(worker.status) && !killed) {
       Complain(fmt::format("process {} was ended by signal {} ({})", worker.pid, WTERMSIG(worker.status),
                            strsignal(WTERMSIG(worker.status))));
       result = kFailure;
@@ -398,13 +398,6 @@ int KillAtRandom(const Trace& trace, const ReplayOptions& options) {
 
 int RunReplay(const Trace& trace, const ReplayOptions& options) {
   ReplayOptions adjusted = options;
-  if (options.worker.hold) {
-    sigset_t held;
-    sigemptyset(&held);
-    sigaddset(&held, SIGINT);
-    sigaddset(&held, SIGTERM);
-    sigprocmask(SIG_BLOCK, &held, nullptr);
-  }
   if (options.random_kill) {
     adjusted.worker.check = false;
     adjusted.worker.hold = false;

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash completion for memtally
+
+# Names of the recordings that 'memtally replay' finds by itself.
+_memtally_recordings() {
+  local -a folders=()
+  local command folder file name
+  IFS=: read -r -a folders <<<"${MEMTALLY_TRACES-}"
+  command=$(type -P memtally) && folders+=("$(dirname "$command")/../share/memtally/traces")
+  for folder in "${folders[@]}"; do
+    for file in "$folder"/*.trace "$folder"/*.trace.zst; do
+      [[ -e $file ]] || continue
+      name=${file##*/}
+      name=${name%.zst}
+      printf '%s\n' "${name%.trace}"
+    done
+  done
+}
+
+_memtally() {
+  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} subcommand='' word
+  for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+    case $word in
+      ps | buffers | replay)
+        subcommand=$word
+        break
+        ;;
+    esac
+  done
+  COMPREPLY=()
+  local words='' files=''
+  case $previous in
+    --kind) words='dram l1 l1_small trace system_memory cb dfb kernel cuda_device cuda_managed host_pinned' ;;
+    --sort) words='size age id address' ;;
+    --speed) words='recorded max' ;;
+    --generate) words='churn cross-thread-frees double-allocations failures' ;;
+    --ledger | --output | -o) files=yes ;;
+    --pid) words=$(memtally ps --no-clean-up 2>/dev/null | awk 'NR > 1 && $1 ~ /^[0-9]+$/ { print $1 }' | sort -u) ;;
+    --device | --device-id | --limit | --tag | --processes | --name | --kill-after | --random-kill | --repeat | --events | --seed) return ;;
+    *)
+      case $subcommand in
+        '') words='ps buffers replay --help --version' ;;
+        ps) words='--json --all --no-clean-up --help' ;;
+        buffers) words='--pid --ledger --all --device --kind --tag --sort --limit --by-tag --json --help' ;;
+        replay)
+          if [[ $current == -* ]]; then
+            words='--speed --processes --threads --device-id --name --check --kill-after --random-kill --repeat --hold
+                   --keep-going --generate --events --seed --output --help'
+          else
+            words=$(_memtally_recordings)
+            files=yes
+          fi
+          ;;
+      esac
+      ;;
+  esac
+  if [[ -n $words ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+  fi
+  if [[ -n $files ]]; then
+    compopt -o filenames 2>/dev/null
+    local -a found
+    mapfile -t found < <(compgen -f -- "$current")
+    COMPREPLY+=("${found[@]}")
+  fi
+}
+
+complete -F _memtally memtally
