@@ -64,7 +64,7 @@ void LaneCopy::Copy(LedgerBytes& bytes, const Wish& wish, Claims& claims, Gaps& 
       return;
     }
   }
-  if (wish.buffers) UpdateSlots(bytes, budget);
+  if (wish.buffers) UpdateSlots(bytes, wish, budget);
   AddGaps(wish, gaps);
   fresh_ = true;
 }
@@ -195,14 +195,15 @@ void LaneCopy::AddGaps(const Wish& wish, Gaps& gaps) const {
   }
 }
 
-void LaneCopy::UpdateSlots(LedgerBytes& bytes, uint64_t* budget) {
-  if (loads_ != 0 && !slots_.overflowed() && FollowEvents(bytes, slots_events_, events())) {
+void LaneCopy::UpdateSlots(LedgerBytes& bytes, const Wish& wish, uint64_t* budget) {
+  if (loads_ != 0 && loaded_devices_ == wish.devices && !slots_.overflowed() && FollowEvents(bytes, slots_events_, events())) {
     slots_events_ = events();
     return;
   }
   if (loads_ < kMostLoads) {
     ++loads_;
     slots_events_ = events();
+    loaded_devices_ = wish.devices;
     *budget += loaded_bytes_;  // of the load that this one replaces
     const uint64_t before = *budget;
     left_out_ = slots_.Load(bytes, layout_, header_.slots_used, budget);
@@ -239,6 +240,8 @@ bool LaneCopy::FollowEvents(LedgerBytes& bytes, uint64_t from, uint64_t to) {
       case MEMTALLY_OP_DUPLICATE_REPORTER:
       case MEMTALLY_OP_NO_ROOM:
       case MEMTALLY_OP_CLOSE:  // changes the catalog; the records stay as they are
+      case MEMTALLY_OP_OPEN:
+      case MEMTALLY_OP_BOOKKEEPING:  // takes released records away; what that does is seen by Wish::devices
         break;
       case MEMTALLY_OP_REPLACE:
         changed_.push_back(SecondOf(event));
@@ -249,7 +252,7 @@ bool LaneCopy::FollowEvents(LedgerBytes& bytes, uint64_t from, uint64_t to) {
       case MEMTALLY_OP_AFTER_CLOSE:
         changed_.push_back(SlotOf(event));
         break;
-      default:  // not kept, or a step that changes slots without naming them all
+      default:  // not kept
         return false;
     }
   }

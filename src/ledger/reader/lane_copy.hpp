@@ -26,6 +26,7 @@ class LaneCopy {
     uint32_t accounts = 0;  // sums wanted
     uint64_t catalog_begin = 0, catalog_end = 0;  // where a call may have changed words, besides the lane
     bool buffers = false;
+    uint64_t devices = 0;  // differs once a device was closed or opened, after which slots may change without an event
     bool take_back = false;  // an odd sequence will not move any more: take the call back
   };
 
@@ -38,6 +39,9 @@ class LaneCopy {
 
   // Whether everything copied is still what the file says.  Call after all that has to belong to the same instant was copied.
   bool StillTrue(LedgerBytes& bytes);
+
+  // The next Copy copies again.
+  void Distrust() { fresh_ = false; }
 
   // The sequence that the copy belongs to; with a call under way, half of it is the number of the events before it.
   uint64_t sequence() const { return sequence_; }
@@ -74,7 +78,7 @@ class LaneCopy {
   void CheckLayout(const LedgerBytes& bytes, const Wish& wish, Claims& claims, Gaps& gaps);
   bool BuildOldWords(const Wish& wish);
   void AddGaps(const Wish& wish, Gaps& gaps) const;
-  void UpdateSlots(LedgerBytes& bytes, uint64_t* budget);
+  void UpdateSlots(LedgerBytes& bytes, const Wish& wish, uint64_t* budget);
   bool FollowEvents(LedgerBytes& bytes, uint64_t from, uint64_t to);
 
   static constexpr int kMostLoads = 3;  // of the whole table, a read
@@ -92,6 +96,7 @@ class LaneCopy {
   SlotTable slots_;
   int loads_ = 0;
   uint64_t loaded_bytes_ = 0;
+  uint64_t loaded_devices_ = 0;
   uint64_t left_out_ = 0;       // slots, for lack of budget
   uint64_t refused_words_ = 0;  // of the call that was taken back
   uint64_t slots_events_ = 0;      // the copy of the slots has what these events did

@@ -2,6 +2,7 @@
 #include "ledger/reader/ledger_copy.hpp"
 
 #include <sched.h>
+#include <string.h>
 #include <time.h>
 
 #include <algorithm>
@@ -145,6 +146,8 @@ LedgerCopy::Result LedgerCopy::Try(LedgerBytes& bytes, bool buffers, bool take_b
   const uint64_t whole_budget = bytes.allocated_bytes() + kBudgetSlack;
   uint64_t budget = whole_budget > loaded ? whole_budget - loaded : 0;
 
+  if (buffers) CopyCatalog(bytes);
+  const uint64_t devices = buffers ? DevicesOfCatalog() : 0;
   bool words_changed = false;
   for (uint32_t i = 0; i < lane_count_; ++i) {
     if (!lane_usable_[i]) continue;
@@ -155,6 +158,7 @@ LedgerCopy::Result LedgerCopy::Try(LedgerBytes& bytes, bool buffers, bool take_b
     wish.catalog_begin = catalog_area_.offset;
     wish.catalog_end = catalog_end_;
     wish.buffers = buffers;
+    wish.devices = devices;
     wish.take_back = take_back;
     lanes_[i].Copy(bytes, wish, claims_, gaps_, &budget, &words_changed);
   }
@@ -167,8 +171,7 @@ LedgerCopy::Result LedgerCopy::Try(LedgerBytes& bytes, bool buffers, bool take_b
     return Result::kAgain;
   }
 
-  catalog_.resize(catalog_area_.count);
-  bytes.Read(catalog_area_.offset, catalog_.data(), catalog_.size() * sizeof(memtally_catalog_entry));
+  CopyCatalog(bytes);
   std::atomic_thread_fence(std::memory_order_seq_cst);
 
   const auto lanes_now = bytes.ReadValue<uint32_t>(offsetof(memtally_ledger_header, lane_count));
@@ -176,7 +179,31 @@ LedgerCopy::Result LedgerCopy::Try(LedgerBytes& bytes, bool buffers, bool take_b
   for (uint32_t i = 0; i < lane_count_; ++i) {
     if (lane_usable_[i] && !lanes_[i].StillTrue(bytes)) exact = false;
   }
+  if (buffers && DevicesOfCatalog() != devices) {
+    exact = false;
+    for (uint32_t i = 0; i < lane_count_; ++i) lanes_[i].Distrust();
+  }
   return exact ? Result::kExact : Result::kMoving;
+}
+
+void LedgerCopy::CopyCatalog(LedgerBytes& bytes) {
+  catalog_.resize(catalog_area_.count);
+  bytes.Read(catalog_area_.offset, catalog_.data(), catalog_.size() * sizeof(memtally_catalog_entry));
+}
+
+// A number that changes when a device is closed or opened.
+uint64_t LedgerCopy::DevicesOfCatalog() const {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (const memtally_catalog_entry& entry : catalog_) {
+    if (entry.type != MEMTALLY_CATALOG_DEVICE) continue;
+    memtally_catalog_device device;
+    static_assert(sizeof(device) == sizeof(entry));
+    memcpy(&device, &entry, sizeof(device));
+    for (const uint64_t part : {uint64_t{device.index}, device.closed_at, uint64_t{device.closes}}) {
+      hash = (hash ^ part) * 0x100000001b3u;
+    }
+  }
+  return hash;
 }
 
 }  // namespace memtally::reader

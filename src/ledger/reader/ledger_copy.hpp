@@ -58,6 +58,8 @@ class LedgerCopy {
   bool CopyFirstPage(LedgerBytes& bytes, const std::string& path, LedgerError* error);
   CheckedArea CheckArea(const LedgerBytes& bytes, const memtally_area& area, uint32_t entry_bytes, uint32_t most,
                         const char* name);
+  void CopyCatalog(LedgerBytes& bytes);
+  uint64_t DevicesOfCatalog() const;
   Result Try(LedgerBytes& bytes, bool buffers, bool take_back);
 
   FirstPage page_{};
