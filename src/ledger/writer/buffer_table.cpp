@@ -10,29 +10,28 @@ constexpr size_t kStepBytes = 64 << 10;
 }  // namespace
 
 bool BufferTable::Grow(LedgerFile& file) {
-  if (segments_ == 0 || reserved_slots_ == FirstSlot(segments_)) {
+  if (segments_ == 0 || reserved_bytes_ == BytesOf(segments_ - 1)) {
     if (segments_ == MEMTALLY_SEGMENTS) return false;
-    const size_t slots = size_t{MEMTALLY_SEGMENT_0_SLOTS} << segments_;
     uint64_t offset = 0;
-    uint8_t* bytes = file.AddExtent(slots * sizeof(memtally_record), &offset);
+    uint8_t* bytes = file.AddExtent(BytesOf(segments_), &offset);
     if (bytes == nullptr) return false;
     segment_[segments_] = reinterpret_cast<memtally_record*>(bytes) - FirstSlot(segments_);
     __atomic_store_n(&lane_->segment_offset[segments_], offset, __ATOMIC_RELEASE);
     ++segments_;
+    reserved_bytes_ = 0;
   }
   const uint32_t segment = segments_ - 1;
-  const uint64_t begin = lane_->segment_offset[segment];
-  const size_t done = sizeof(memtally_record) * (reserved_slots_ - FirstSlot(segment));
-  const size_t all = sizeof(memtally_record) * (size_t{MEMTALLY_SEGMENT_0_SLOTS} << segment);
-  size_t next = RoundUpToPages(done + 1) + (segment == 0 ? kSmallStepBytes : kStepBytes) - MEMTALLY_PAGE_BYTES;
-  if (next > all) next = all;
-  if (!file.Reserve(begin + done, next - done)) {
-    // A smaller step may still fit.
-    next = RoundUpToPages(done + sizeof(memtally_record));
-    if (next > all) next = all;
-    if (!file.Reserve(begin + done, next - done)) return false;
+  const uint64_t begin = lane_->segment_offset[segment] + reserved_bytes_;
+  const size_t rest = BytesOf(segment) - reserved_bytes_;
+  size_t step = segment == 0 ? kSmallStepBytes : kStepBytes;
+  if (step > rest) step = rest;
+  if (!file.Reserve(begin, step)) {
+    step = kSmallStepBytes;  // that may still fit
+    if (step > rest) step = rest;
+    if (!file.Reserve(begin, step)) return false;
   }
-  reserved_slots_ = FirstSlot(segment) + static_cast<uint32_t>(next / sizeof(memtally_record));
+  reserved_bytes_ += step;
+  reserved_slots_ = FirstSlot(segment) + static_cast<uint32_t>(reserved_bytes_ / sizeof(memtally_record));
   return true;
 }
 

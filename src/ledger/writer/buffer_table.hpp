@@ -65,13 +65,18 @@ class BufferTable {
   }
   static uint32_t FirstSlot(uint32_t segment) { return MEMTALLY_SEGMENT_0_SLOTS * ((1u << segment) - 1); }
 
+  static size_t BytesOf(uint32_t segment) {
+    return sizeof(memtally_record) * (size_t{MEMTALLY_SEGMENT_0_SLOTS} << segment);
+  }
+
   // Reserves more slots, in the present segment or a new one.
   bool Grow(LedgerFile& file);
 
   memtally_lane* lane_ = nullptr;
   memtally_record* segment_[MEMTALLY_SEGMENTS] = {};  // moved down, so that slot numbers index them
   uint32_t segments_ = 0;
-  uint32_t reserved_slots_ = 0;
+  size_t reserved_bytes_ = 0;    // of the last segment, in whole pages
+  uint32_t reserved_slots_ = 0;  // slots that lie on reserved pages altogether
   PageArray<uint32_t> free_;
   size_t free_count_ = 0;
 };
