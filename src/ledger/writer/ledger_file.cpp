@@ -184,8 +184,15 @@ uint8_t* LedgerFile::AddExtent(size_t bytes, uint64_t* offset) {
   if (!guard.held() || !SizeIsAllowed(end_ + bytes)) return nullptr;
   const int fd = CheckedDescriptor();
   if (fd < 0 || ftruncate(fd, static_cast<off_t>(end_ + bytes)) != 0) return nullptr;
-  void* mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(end_));
-  if (mapped == MAP_FAILED) return nullptr;
+  void* mapped = MAP_FAILED;
+  if (FallocateRetrying(fd, static_cast<off_t>(end_), MEMTALLY_PAGE_BYTES) == 0) {
+    mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(end_));
+  }
+  if (mapped == MAP_FAILED) {
+    // Nothing of this was ever mapped, so nobody can touch what is cut off.
+    [[maybe_unused]] const int cut = ftruncate(fd, static_cast<off_t>(end_));
+    return nullptr;
+  }
   *offset = end_;
   end_ += bytes;
   __atomic_store_n(&reinterpret_cast<memtally_ledger_header*>(fixed_)->file_end, end_, __ATOMIC_RELEASE);
@@ -212,6 +219,15 @@ void LedgerFile::Unlink() {
   if (lstat(path_, &status) == 0 && status.st_dev == dev_ && status.st_ino == ino_) unlink(path_);
   if (control_fd_ >= 0 && lstat(control_path_, &status) == 0 && status.st_ino == control_ino_) unlink(control_path_);
   path_[0] = 0;
+}
+
+void LedgerFile::Discard() {
+  Unlink();
+  munmap(fixed_, end_);
+  fixed_ = nullptr;
+  if (DescriptorIsOurs(fd_, dev_, ino_)) close(fd_);
+  if (DescriptorIsOurs(control_fd_, control_dev_, control_ino_)) close(control_fd_);
+  fd_ = control_fd_ = -1;
 }
 
 void LedgerFile::AbandonInChild() {

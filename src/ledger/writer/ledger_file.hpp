@@ -33,8 +33,8 @@ class LedgerFile {
   // The mapped fixed part.
   uint8_t* fixed() const { return fixed_; }
 
-  // Adds `bytes` (rounded up to pages) of file and maps them.  Nothing of it is reserved yet.  Returns null if refused.
-  // Thread-safe.
+  // Adds `bytes` (rounded up to pages) of file, maps them, and reserves the first page.  Returns null if refused: the
+  // file and the address space are then as before, however often that happens.  Thread-safe.
   uint8_t* AddExtent(size_t bytes, uint64_t* offset);
 
   // Reserves the pages that cover [offset, offset + bytes).  False if the file system refuses; nothing was touched
@@ -49,6 +49,9 @@ class LedgerFile {
 
   // Removes both files; mappings stay usable.
   void Unlink();
+
+  // Takes Make back: files, descriptors and the mapping.
+  void Discard();
 
   // After fork, in the child: forgets the parent's file.  Mappings stay.  Async-signal-safe.
   void AbandonInChild();

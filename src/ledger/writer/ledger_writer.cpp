@@ -80,7 +80,7 @@ MakeResult LedgerWriter::Make(const char* directory, bool is_private) {
     kind.flags = builtin.flags;
     CopyField(kind.name, builtin.name);
     if (AddKind(guard, kind) == MEMTALLY_NONE) {
-      file_.Unlink();
+      file_.Discard();
       return MakeResult::kNoSpace;
     }
   }
@@ -222,17 +222,21 @@ void LedgerWriter::ForgetGroup(const RegistryGuard&, uint64_t group) {
 }
 
 void LedgerWriter::CopyCatalog(const RegistryGuard& guard, const LedgerWriter& parent) {
-  // The parent may be writing; what it has published stays.
+  // The parent may be writing; what it has published stays.  Devices and accounts that it added since the fork are not
+  // ours: the private half of `parent`, which is of the moment of the fork, does not know them.
   const uint32_t count = __atomic_load_n(&parent.header_->catalog.count, __ATOMIC_ACQUIRE);
   for (uint32_t i = 0; i < count; ++i) {
     const memtally_catalog_entry* entry = parent.catalog_ + i;
     if (entry->type == MEMTALLY_CATALOG_DEVICE && i + 1 < count) {
+      if (device_count_ == parent.device_count_) continue;
       auto device = *reinterpret_cast<const memtally_catalog_device*>(entry);
+      if (device.closed_at != 0) device.closed_at = 1;  // in this ledger's time: from its beginning on
       AddDevice(guard, device, *reinterpret_cast<const memtally_catalog_device_more*>(entry + 1));
     } else if (entry->type == MEMTALLY_CATALOG_KIND) {
       const auto& kind = *reinterpret_cast<const memtally_catalog_kind*>(entry);
       if (!HasKind(kind.index)) AddKind(guard, kind);
     } else if (entry->type == MEMTALLY_CATALOG_ACCOUNT) {
+      if (account_count_ == parent.account_count_) continue;
       auto account = *reinterpret_cast<const memtally_catalog_account*>(entry);
       account.peak_requested = account.peak_reserved = 0;
       account.peak_requested_bound = account.peak_reserved_bound = 0;
