@@ -55,10 +55,10 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 # Speeds are relative to the recording. The fast demo runs eight times as fast, and waits an eighth.
-replay() { # NAME RECORDING SPEED
+replay() { # NAME RECORDING SPEED CHIP_ID
   local speed=$3
   if [[ $fast == 1 ]]; then speed=$(awk -v speed="$speed" 'BEGIN { print speed * 8 }'); fi
-  "$memtally" replay "$2" --name "$1" --speed "$speed" --hold >>"$folder/log" 2>&1 &
+  "$memtally" replay "$2" --name "$1" --speed "$speed" --device-id "$4" --hold >>"$folder/log" 2>&1 &
   started+=("$!")
 }
 
@@ -74,7 +74,13 @@ say() {
 }
 
 show() { # ARGUMENT...: a memtally command, as one would type it, and what it prints
-  printf '\n$ memtally %s\n' "$*"
+  local word
+  printf '\n$ memtally'
+  for word in "$@"; do
+    if [[ $word == *' '* ]]; then word="'$word'"; fi
+    printf ' %s' "$word"
+  done
+  printf '\n'
   "$memtally" "$@"
 }
 
@@ -88,12 +94,12 @@ sum_of() { # PID ARGUMENT...
     sed -n 's/^[0-9]* [a-z]* [^ ]* dram: \([0-9]* buffers\), .*, \([0-9.]* [A-Za-z]*\) reserved.*/\1, \2/p'
 }
 
-say "Three processes replay what real models did to the memory of a Wormhole n150: a Llama-3.2-1B decoder," \
-  "ResNet-50, and a chat server that keeps a debug copy of every eighth request. No daemon runs: each process keeps" \
-  "a ledger in shared memory, and memtally reads it."
-replay llama llama-1b-n150 0.036
-replay resnet resnet50-n150 0.052
-replay chat-server leak-until-oom-n150 0.0145
+say "Three processes replay what real models did to the memory of a Wormhole n150, each on a card of its own: a" \
+  "Llama-3.2-1B decoder, ResNet-50, and a chat server that forgets a debug copy at every eighth request. No daemon runs:" \
+  "each process keeps a ledger in shared memory, and memtally reads it."
+replay llama llama-1b-n150 0.036 1001
+replay resnet resnet50-n150 0.052 1002
+replay chat-server leak-until-oom-n150 0.0145 1003
 pause 3
 show ps
 say "Llama holds its weights and cache in DRAM and its activations in L1. RESERVED is what the memory really lost," \

@@ -15,6 +15,7 @@
 #include "tools/json_writer.hpp"
 #include "tools/ledger_json.hpp"
 #include "tools/ledger_survey.hpp"
+#include "tools/number_option.hpp"
 #include "tools/output.hpp"
 #include "tools/screen_units.hpp"
 #include "tools/subcommand.hpp"
@@ -285,6 +286,7 @@ void AddBuffers(CLI::App* app, Action* action) {
       ->check(CLI::IsMember(kOrders).description(""))
       ->type_name("ORDER");
   buffers->add_option("--limit", arguments->limit, "At most so many lines; 0 all (default 50, with --json 0)")
+      ->check(NotNegative())
       ->type_name("N");
   buffers->add_flag("--by-tag", arguments->by_tag, "Sums by tag path, instead of buffers");
   buffers->add_flag("--json", arguments->json, "JSON, in bytes, for programs (schema memtally.buffers)");

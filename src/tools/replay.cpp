@@ -12,6 +12,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "tools/number_option.hpp"
 #include "tools/output.hpp"
 #include "tools/replay_session.hpp"
 #include "tools/subcommand.hpp"
@@ -147,7 +148,9 @@ void AddReplay(CLI::App* app, Action* action) {
           "A real thread for each thread of the trace, in the recorded order; with --generate: how many there are")
       ->expected(0, 1)
       ->type_name("[N]");
-  replay->add_option("--device-id", worker.device_id, "Unique id of chip 0; chip n gets this plus n")->type_name("N");
+  replay->add_option("--device-id", worker.device_id, "Unique id of chip 0; chip n gets this plus n")
+      ->check(NotNegative())
+      ->type_name("N");
   replay->add_option("--name", worker.comm, "Name of the replaying process (default: the trace's)")->type_name("NAME");
   replay->add_flag("--check", worker.check,
                    "Compare the ledger with the trace from outside; exit code 3 if they differ");
@@ -159,6 +162,7 @@ void AddReplay(CLI::App* app, Action* action) {
   CLI::Option* random_kill = replay
                                  ->add_option("--random-kill", arguments->replay.random_kill,
                                               "Kill the process at a random instant; what it leaves is checked")
+                                 ->check(NotNegative())
                                  ->type_name("SEED");
   random_kill->excludes(kill_after);
   replay->add_option("--repeat", arguments->replay.repeat, "With --random-kill: so many times")
@@ -178,6 +182,7 @@ void AddReplay(CLI::App* app, Action* action) {
       ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000'000}))
       ->type_name("N");
   replay->add_option("--seed", arguments->generator.seed, "With --generate: of the random numbers (default 1)")
+      ->check(NotNegative())
       ->type_name("S");
   replay->add_option("-o,--output", arguments->output, "With --generate: the file; compressed if it ends in .zst")
       ->type_name("FILE");

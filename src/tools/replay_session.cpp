@@ -2,7 +2,6 @@
 #include "tools/replay_session.hpp"
 
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -17,6 +16,7 @@
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -353,14 +353,13 @@ int Session::RunAndKill(uint64_t record, uint64_t delay_ns) {
     Complain("nothing was tracked; is tracking turned off in the environment?");
     return kFailure;
   }
+  // Asleep between looks: the worker has the processor, and the instant is the more random for it.
   while (worker.progress->done.load(std::memory_order_relaxed) < record) {
     pollfd waited{worker.socket, 0, 0};  // says only whether the other end is closed
     if (poll(&waited, 1, 0) > 0 && (waited.revents & POLLHUP) != 0) break;
-    sched_yield();
+    std::this_thread::sleep_for(std::chrono::microseconds(20));
   }
-  const auto until = std::chrono::steady_clock::now() + std::chrono::nanoseconds(delay_ns);
-  while (std::chrono::steady_clock::now() < until) {
-  }
+  std::this_thread::sleep_for(std::chrono::nanoseconds(delay_ns));
   kill(worker.pid, SIGKILL);
   Reap(&worker);
   if (!WIFSIGNALED(worker.status) || WTERMSIG(worker.status) != SIGKILL) {
@@ -381,7 +380,7 @@ int KillAtRandom(const Trace& trace, const ReplayOptions& options) {
   uint64_t differences = 0;
   int result = kSuccess;
   for (uint32_t i = 0; i < options.repeat && result != kFailure; ++i) {
-    constexpr uint64_t kMaxDelayNs = 20'000;
+    constexpr uint64_t kMaxDelayNs = 100'000;
     const uint64_t record = random() % (trace.records.size() + 1);
     const uint64_t delay_ns = random() % kMaxDelayNs;
     Session session(trace, options, 1);

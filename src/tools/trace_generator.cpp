@@ -84,7 +84,7 @@ class Generator {
   std::vector<bool> tagged_;  // by thread
   uint64_t time_ns_ = 0;
   uint64_t next_id_ = 1;
-  uint64_t max_live_ = 2000;
+  uint64_t max_live_ = 500;  // which fit, except into the small memory
 };
 
 Generator::Generator(const GeneratorOptions& options) : options_(options), random_(options.seed) {
@@ -96,6 +96,7 @@ Generator::Generator(const GeneratorOptions& options) : options_(options), rando
   trace_.devices.push_back({"tenstorrent", "wormhole_b0", 0});
   Append(TraceOperation::kDevice, 0);
   const bool small = options.kind == GeneratedKind::kFailures;
+  if (small) max_live_ = UINT64_MAX;
   Describe(kDram, 12, small ? 16 << 20 : 1'072'693'184);
   Describe(kL1, 64, small ? 256 << 10 : 1'393'312);
   for (int i = 0; i < 32; ++i) trace_.tags.push_back(fmt::format("step {}", i));
