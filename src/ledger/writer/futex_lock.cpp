@@ -17,6 +17,11 @@ constexpr long kParkNs = 10'000'000;
 
 void CpuRelax() { ArchCpuRelax(); }
 
+void Nap(long ns) {
+  const timespec nap{0, ns};
+  syscall(SYS_nanosleep, &nap, nullptr);
+}
+
 uint64_t MonotonicNs() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);

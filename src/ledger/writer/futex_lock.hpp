@@ -13,6 +13,9 @@ inline constexpr uint64_t kLockPatienceNs = 2'000'000'000;
 
 void CpuRelax();
 
+// Sleeps; not a cancellation point.  A signal may end it early.
+void Nap(long ns);
+
 class FutexLock {
  public:
   // False if the lock did not come free within kLockPatienceNs.

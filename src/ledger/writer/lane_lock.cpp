@@ -3,7 +3,6 @@
 
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 namespace memtally::writer {
@@ -56,8 +55,7 @@ LaneLock::Entry LaneLock::EnterAsOther() {
       CpuRelax();
       continue;
     }
-    const timespec nap{0, 50'000};
-    nanosleep(&nap, nullptr);
+    Nap(50'000);
     if (spins > 1000 + static_cast<int>(kLockPatienceNs / 50'000)) {
       // The owner never came back.  The lane stays closed to others: what it holds may be half-written.
       biased_.store(true, std::memory_order_release);

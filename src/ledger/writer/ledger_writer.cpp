@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "ledger/writer/cancel_guard.hpp"
 #include "ledger/writer/process_facts.hpp"
 #include "ledger/writer/text.hpp"
 
@@ -47,6 +48,7 @@ uint32_t RingCapacity(uint32_t lane) {
 }  // namespace
 
 MakeResult LedgerWriter::Make(const char* directory, bool is_private) {
+  const CancelGuard no_cancellation;
   memtally_ledger_header identity{};
   MakeRunId(identity.run_id);
   FillIdentity(&identity);
