@@ -2,6 +2,7 @@
 #include "track/peak_collector.hpp"
 
 #include "track/lane_entry.hpp"
+#include "track/recorder_gate.hpp"
 
 namespace memtally::track {
 
@@ -46,6 +47,7 @@ void PeakCollector::Collect(Session* session, const ThreadBlock* block, uint32_t
   Side requested;
   Side reserved;
   bool all = true;
+  uint32_t allocating = 0;  // lanes that ever had an allocation; others have imported buffers only
   for (uint32_t i = 0; i < session->lanes_made(); ++i) {
     Lane* lane = session->lane(i);
     if (lane == nullptr || !lane->UsesAccount(account)) continue;
@@ -56,10 +58,18 @@ void PeakCollector::Collect(Session* session, const ThreadBlock* block, uint32_t
     }
     inside[count++] = {lane, entry.entry()};
     const memtally_sums& sums = lane->sums(entry, account);
+    if (sums.allocations != 0) ++allocating;
     requested.Add(sums.allocated_requested, sums.freed_requested, sums.peak_requested);
     reserved.Add(sums.allocated_reserved, sums.freed_reserved, sums.peak_reserved);
   }
-  if (all && count > 1) {
+  if (all && allocating <= 1) {
+    // One lane alone: its own peak is exact and must stay.  The others call again with their first allocation.
+    for (uint32_t i = 0; i < count; ++i) {
+      const LaneEntry entry(inside[i].entry);
+      const bool is_alone = inside[i].lane->sums(entry, account).allocations != 0;
+      inside[i].lane->SetBound(entry, account, is_alone ? Lane::kNoBound : 1, is_alone ? Lane::kNoBound : 0);
+    }
+  } else if (all) {
     memtally_catalog_account* catalog = session->ledger.Account(account);
     const uint64_t peak_requested = Largest(catalog->peak_requested, Largest(requested.live, requested.highest));
     const uint64_t peak_reserved = Largest(catalog->peak_reserved, Largest(reserved.live, reserved.highest));
@@ -76,6 +86,7 @@ void PeakCollector::Collect(Session* session, const ThreadBlock* block, uint32_t
     for (uint32_t i = 0; i < count; ++i) {
       const LaneEntry entry(inside[i].entry);
       const memtally_sums& sums = inside[i].lane->sums(entry, account);
+      RecorderGate::AttendWithoutWaiting(session, *inside[i].lane, entry);
       inside[i].lane->BeginEpoch(entry, account, sums.allocated_requested - sums.freed_requested + share_requested,
                                  sums.allocated_reserved - sums.freed_reserved + share_reserved);
     }

@@ -68,6 +68,10 @@ bool WaitForRoom(Session* session, const writer::Lane& lane, ControlHead head) {
 }  // namespace
 
 void RecorderGate::Attend(Session* session, writer::Lane& lane, const writer::LaneEntry& entry) {
+  AttendOnce(session, lane, entry, true);
+}
+
+void RecorderGate::AttendOnce(Session* session, writer::Lane& lane, const writer::LaneEntry& entry, bool may_wait) {
   const uint64_t interval =
       lane.ring_capacity() / 4 < kEventsBetweenLooks ? lane.ring_capacity() / 4 : kEventsBetweenLooks;
   uint64_t next = lane.events() + interval;
@@ -77,7 +81,8 @@ void RecorderGate::Attend(Session* session, writer::Lane& lane, const writer::La
     const writer::LedgerFile& file = session->ledger.file();
     ControlHead head{};
     if (ReadHead(file, &head) && IsRecording(head) && file.RecorderHoldsLock()) {
-      if (IsFull(file, lane) && ((head.flags & MEMTALLY_CONTROL_WAIT) == 0 || !WaitForRoom(session, lane, head))) {
+      const bool waits = may_wait && (head.flags & MEMTALLY_CONTROL_WAIT) != 0;
+      if (IsFull(file, lane) && (!waits || !WaitForRoom(session, lane, head))) {
         lane.AddUnread(entry, 1);  // this event takes the place of one that was not read
         next = lane.events() + 1;
       } else {

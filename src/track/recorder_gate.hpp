@@ -13,6 +13,16 @@ class RecorderGate {
   // To be called, with the lane's lock, before an event if the lane NeedsAttention.  May wait for a recorder that asked
   // for it: at most a second in the whole life of the process, and never for one that is dead or does not move.
   static void Attend(Session* session, writer::Lane& lane, const writer::LaneEntry& entry);
+
+  // As Attend if the lane NeedsAttention, but never waits for anybody: for events of the tracker's own, which are
+  // written while further locks are held.
+  static void AttendWithoutWaiting(Session* session, writer::Lane& lane, const writer::LaneEntry& entry) {
+    if (lane.NeedsAttention()) [[unlikely]]
+      AttendOnce(session, lane, entry, false);
+  }
+
+ private:
+  static void AttendOnce(Session* session, writer::Lane& lane, const writer::LaneEntry& entry, bool may_wait);
 };
 
 }  // namespace memtally::track

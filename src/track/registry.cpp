@@ -6,6 +6,7 @@
 #include "ledger/writer/text.hpp"
 #include "track/lane_entry.hpp"
 #include "track/process_state.hpp"
+#include "track/recorder_gate.hpp"
 
 namespace memtally::track {
 
@@ -136,7 +137,12 @@ bool ReopenLocked(ThreadBlock* block, const RegistryGuard&, uint32_t device_inde
     Lane* lane = session->lane(i);
     const LaneEntry entry = EnterLane(block, lane);
     if (!entry) continue;
-    lane->ForgetReleased(entry, device_index, accounts);
+    lane->DropReleased(entry, device_index);
+    for (uint32_t account = 0; account < accounts; ++account) {
+      if (session->accounts[account].device != device_index || !lane->UsesAccount(account)) continue;
+      RecorderGate::AttendWithoutWaiting(session, *lane, entry);
+      lane->SettleReleased(entry, account);
+    }
     lane->lock().Leave(entry.entry());
   }
   __atomic_store_n(&device->closed_at, uint64_t{0}, __ATOMIC_RELEASE);
@@ -221,6 +227,7 @@ void Registry::Close(ThreadBlock* block, Lane* own, memtally_device device) {
   writer::BufferFacts facts;
   facts.thread = block->thread;
   facts.tag = block->tag;
+  RecorderGate::AttendWithoutWaiting(session, *own, inside);
   own->NoteClose(inside, entry, session->ledger.OffsetOf(reinterpret_cast<memtally_catalog_entry*>(entry)), facts);
   own->lock().Leave(inside.entry());
   for (uint32_t i = 0; i < session->ledger.account_count(); ++i) {

@@ -284,7 +284,7 @@ void Lane::NoteClose(const LaneEntry&, memtally_catalog_device* device, uint64_t
   End();
 }
 
-void Lane::ForgetReleased(const LaneEntry&, uint32_t device, uint32_t account_count) {
+void Lane::DropReleased(const LaneEntry&, uint32_t device) {
   const uint32_t slots = table_.slots_used();
   for (uint32_t slot = 0; slot < slots; ++slot) {
     memtally_record* record = table_.At(slot);
@@ -297,29 +297,29 @@ void Lane::ForgetReleased(const LaneEntry&, uint32_t device, uint32_t account_co
     if (extended && !table_.GiveBack(static_cast<uint32_t>(record->address))) ++lost_slots_;
     DropSlot(HashKey(device, record->id), slot);
   }
-  for (uint32_t account = 0; account < account_count; ++account) {
-    if (accounts_[account].device != device || bounds_[account].requested == 0) continue;
-    memtally_sums& sums = sums_[account];
-    const bool has_more = ReserveMoreSums(account);
-    auto& more = *reinterpret_cast<memtally_more_sums*>(reinterpret_cast<uint8_t*>(lane_) + MoreSumsOffset(account));
-    Begin(account, MEMTALLY_NONE, 0);
-    const uint64_t time = clock_->Units();
-    PutEvent(0, 0, SizeWord(0, account, OperationFlags(MEMTALLY_OP_BOOKKEEPING, 0)), BankWord(0, 0, time),
-             TimeWord(time, 0), MEMTALLY_NONE);
-    if (has_more) {
-      SetInLane(&more.released, more.released + (sums.allocations - sums.frees));
-      SetInLane(&more.released_requested, more.released_requested + (sums.allocated_requested - sums.freed_requested));
-      SetInLane(&more.released_reserved, more.released_reserved + (sums.allocated_reserved - sums.freed_reserved));
-      if (more.imported != 0) {
-        SetInLane(&more.imported, 0);
-        SetInLane(&more.imported_requested, 0);
-      }
+}
+
+void Lane::SettleReleased(const LaneEntry&, uint32_t account) {
+  memtally_sums& sums = sums_[account];
+  const bool has_more = ReserveMoreSums(account);
+  auto& more = *reinterpret_cast<memtally_more_sums*>(reinterpret_cast<uint8_t*>(lane_) + MoreSumsOffset(account));
+  Begin(account, MEMTALLY_NONE, 0);
+  const uint64_t time = clock_->Units();
+  PutEvent(0, 0, SizeWord(0, account, OperationFlags(MEMTALLY_OP_BOOKKEEPING, 0)), BankWord(0, 0, time),
+           TimeWord(time, 0), MEMTALLY_NONE);
+  if (has_more) {
+    SetInLane(&more.released, more.released + (sums.allocations - sums.frees));
+    SetInLane(&more.released_requested, more.released_requested + (sums.allocated_requested - sums.freed_requested));
+    SetInLane(&more.released_reserved, more.released_reserved + (sums.allocated_reserved - sums.freed_reserved));
+    if (more.imported != 0) {
+      SetInLane(&more.imported, 0);
+      SetInLane(&more.imported_requested, 0);
     }
-    sums.frees = sums.allocations;
-    sums.freed_requested = sums.allocated_requested;
-    sums.freed_reserved = sums.allocated_reserved;
-    End();
   }
+  sums.frees = sums.allocations;
+  sums.freed_requested = sums.allocated_requested;
+  sums.freed_reserved = sums.allocated_reserved;
+  End();
 }
 
 void Lane::BeginEpoch(const LaneEntry&, uint32_t account, uint64_t bound_requested, uint64_t bound_reserved) {

@@ -7,7 +7,8 @@
 // looks meanwhile, it sees that the sequence is odd or has moved.  What can fail (memory, file growth) happens before
 // the sequence becomes odd.
 //
-// Every public function but the constructors demands the lane's lock, as a LaneEntry.
+// Every public function but the constructors demands the lane's lock, as a LaneEntry.  Every event demands that the
+// lane was attended to (see recorder_gate.hpp) if it NeedsAttention: there may be no page for the event otherwise.
 #pragma once
 
 #include <atomic>
@@ -91,8 +92,10 @@ class Lane {
   void NoteClose(const LaneEntry& entry, memtally_catalog_device* device, uint64_t device_offset,
                  const BufferFacts& facts);
 
-  // The device is opened again: what its closing released is now freed for good, and its slots are free.
-  void ForgetReleased(const LaneEntry& entry, uint32_t device, uint32_t account_count);
+  // The device is about to be opened again: what its closing released leaves the table; and then, for each of its
+  // accounts that this lane uses, is freed in the sums as well.
+  void DropReleased(const LaneEntry& entry, uint32_t device);
+  void SettleReleased(const LaneEntry& entry, uint32_t account);
 
   // Whether a buffer of this key is here, live or released.  Safe in a forked child without the lock, on the parent's
   // lane.
@@ -106,7 +109,8 @@ class Lane {
   }
   void BeginEpoch(const LaneEntry& entry, uint32_t account, uint64_t bound_requested, uint64_t bound_reserved);
   void SetBound(const LaneEntry&, uint32_t account, uint64_t requested, uint64_t reserved) {
-    bounds_[account] = {requested, reserved};
+    bounds_[account].reserved = reserved;
+    __atomic_store_n(&bounds_[account].requested, requested, __ATOMIC_RELAXED);
   }
   static constexpr uint64_t kNoBound = ~uint64_t{0};
 
