@@ -48,6 +48,13 @@ class AllocationMeter {
 
 void* operator new(size_t bytes) { return memtally::test::Allocate(bytes); }
 void* operator new[](size_t bytes) { return memtally::test::Allocate(bytes); }
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  try {
+    return memtally::test::Allocate(bytes);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
 void operator delete(void* memory) noexcept { memtally::test::Release(memory); }
 void operator delete[](void* memory) noexcept { memtally::test::Release(memory); }
 void operator delete(void* memory, size_t) noexcept { memtally::test::Release(memory); }

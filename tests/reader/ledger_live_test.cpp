@@ -60,6 +60,13 @@ class LaneWriter {
     const uint64_t sequence = Word(lane_);
     Store(lane_, sequence + 1);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    const uint64_t undo = lane_ + kUndoAt;
+    Store(undo + 8, 0);
+    Store(undo + 16, slot);
+    Store(undo + 24, Word(SlotAt(slot) + 16));
+    for (uint64_t i = 0; i < 8; ++i) Store(undo + 32 + 8 * i, Word(lane_ + kSumsAt + 8 * i));
+    Store(undo, sequence + 1);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     const uint64_t event = lane_ + kRingAt + 48 * (sequence / 2 % capacity_);
     Store(event, id);
     Store(event + 16, requested | (uint64_t{alloc ? kAlloc : kFree} << 60));
@@ -226,7 +233,7 @@ TEST_F(LedgerLiveTest, ACallThatDoesNotEndIsTakenBack) {
 TEST_F(LedgerLiveTest, OpeningAgainIsNoticed) {
   Make(1, 64);
   const uint64_t device = builder_.CatalogEntry(1);
-  threads_.emplace_back([&] {
+  threads_.emplace_back([this, device] {
     LaneWriter writer(file_, builder_, 0);
     const uint64_t lane = builder_.LaneAt(0);
     const auto word = [&](uint64_t at) -> uint64_t& { return *reinterpret_cast<uint64_t*>(file_ + at); };
@@ -237,6 +244,17 @@ TEST_F(LedgerLiveTest, OpeningAgainIsNoticed) {
       const auto note = [&](uint64_t operation, auto change) {
         const uint64_t sequence = word(lane);
         __atomic_store_n(&word(lane), sequence + 1, __ATOMIC_RELAXED);
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        const uint64_t undo = lane + kUndoAt;
+        word(undo + 8) = uint64_t{2} << 32;
+        word(undo + 16) = 0xffffffff;
+        for (uint64_t i = 0; i < 8; ++i) word(undo + 32 + 8 * i) = word(builder_.SumsOf(0, 0) + 8 * i);
+        for (uint64_t i = 0; i < 2; ++i) {
+          word(undo + 96 + 16 * i) = device + 48 + 8 * i;
+          word(undo + 104 + 16 * i) = word(device + 48 + 8 * i);
+        }
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        __atomic_store_n(&word(undo), sequence + 1, __ATOMIC_RELAXED);
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
         word(lane + kRingAt + 48 * (sequence / 2 % 64) + 16) = operation << 60;
         change();

@@ -102,7 +102,7 @@ TEST_F(LedgerPlacesTest, RootSeesOtherMountNamespaces) {
   char ok = 'n';
   ASSERT_EQ(read(ready[0], &ok, 1), 1);
   if (ok == 'y') {
-    const std::string path = "/proc/" + std::to_string(child) + "/root/dev/shm" + name;
+    const std::string path = "/proc/" + std::to_string(child) + "/root/dev/shm" + name;  // not-a-machine-path
     EXPECT_TRUE(IsFound(path));
     LedgerError error;
     EXPECT_NE(LedgerReader::Open(path, &error), nullptr) << error.what;

@@ -51,11 +51,13 @@ void LaneCopy::Copy(LedgerBytes& bytes, const Wish& wish, Claims& claims, Gaps& 
     loads_ = 0;
     if (*words_changed) return;
   }
+  const bool stopped = sequence == sequence_;
   sequence_ = sequence;
   Order();
   CopyBody(bytes, wish);
   CheckLayout(bytes, wish, claims, gaps);
-  if (is_odd() && wish.take_back && !taken_back_) {
+  const bool take_back = wish.take_back == Wish::TakeBack::kAll || (wish.take_back == Wish::TakeBack::kStopped && stopped);
+  if (is_odd() && take_back && !taken_back_) {
     taken_back_ = true;
     slots_.Clear();
     loads_ = 0;

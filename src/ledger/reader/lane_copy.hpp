@@ -27,7 +27,9 @@ class LaneCopy {
     uint64_t catalog_begin = 0, catalog_end = 0;  // where a call may have changed words, besides the lane
     bool buffers = false;
     uint64_t devices = 0;  // differs once a device was closed or opened, after which slots may change without an event
-    bool take_back = false;  // an odd sequence will not move any more: take the call back
+    // Whether calls under way are taken back: none; those that the try before, a nap ago, had seen under way, too; all.
+    // A thread that was stopped in between has all its writes behind it; one that runs may have them seen in any order.
+    enum class TakeBack : uint8_t { kNone, kStopped, kAll } take_back = TakeBack::kNone;
   };
 
   // Forgets everything but the memory.

@@ -50,11 +50,13 @@ bool LedgerCopy::Collect(LedgerBytes& bytes, const std::string& path, bool buffe
     Wait(i);
     if (!CopyFirstPage(bytes, path, error)) return false;
     // Odd for so long: that thread is stopped, or was ended by exec.
-    const bool take_back = writer_gone || i > kPoliteTries;
+    const TakeBack take_back = writer_gone         ? TakeBack::kAll
+                               : i > kPoliteTries ? TakeBack::kStopped
+                                                  : TakeBack::kNone;
     Result result = Try(bytes, buffers, take_back);
     if (result == Result::kAgain) {
       if (!CopyFirstPage(bytes, path, error)) return false;
-      result = Try(bytes, buffers, take_back);
+      result = Try(bytes, buffers, writer_gone ? TakeBack::kAll : TakeBack::kNone);
     }
     exact_ = result == Result::kExact;
     if (exact_) break;
@@ -140,7 +142,7 @@ CheckedArea LedgerCopy::CheckArea(const LedgerBytes& bytes, const memtally_area&
   return checked;
 }
 
-LedgerCopy::Result LedgerCopy::Try(LedgerBytes& bytes, bool buffers, bool take_back) {
+LedgerCopy::Result LedgerCopy::Try(LedgerBytes& bytes, bool buffers, TakeBack take_back) {
   uint64_t loaded = 0;
   for (uint32_t i = 0; i < lane_count_; ++i) loaded += lanes_[i].loaded_bytes();
   const uint64_t whole_budget = bytes.allocated_bytes() + kBudgetSlack;

@@ -53,6 +53,7 @@ class LedgerCopy {
   const Gaps& gaps() const { return gaps_; }
 
  private:
+  using TakeBack = LaneCopy::Wish::TakeBack;
   enum class Result { kExact, kMoving, kAgain };
 
   bool CopyFirstPage(LedgerBytes& bytes, const std::string& path, LedgerError* error);
@@ -60,7 +61,7 @@ class LedgerCopy {
                         const char* name);
   void CopyCatalog(LedgerBytes& bytes);
   uint64_t DevicesOfCatalog() const;
-  Result Try(LedgerBytes& bytes, bool buffers, bool take_back);
+  Result Try(LedgerBytes& bytes, bool buffers, TakeBack take_back);
 
   FirstPage page_{};
   std::vector<memtally_catalog_entry> catalog_;

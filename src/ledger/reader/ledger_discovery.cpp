@@ -67,7 +67,7 @@ class Discovery {
  private:
   // False if the process has gone.
   bool LookAtProcess(const std::string& process) {
-    const std::string directory = process + "/root/dev/shm";
+    const std::string directory = process + "/root/dev/shm";  // not-a-machine-path
     std::string why;
     if (!reader::IsSafeToEnter(process, "/dev/shm", &why)) {
       if (!why.empty()) AddLine(directory + ": " + why);
