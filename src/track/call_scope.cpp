@@ -16,7 +16,7 @@ void Queue(ThreadBlock* block, Call call, memtally_device device, uint32_t kind,
   } while (!block->queued.compare_exchange_strong(place, place + 1, std::memory_order_relaxed));
   QueuedCall& queued = block->queue[place];
   queued = {call, device, kind, facts};
-  queued.facts.tag = block->tag;
+  queued.facts.tag = call == Call::kMark ? 0 : block->tag;  // a mark's tag is its name
 }
 
 }  // namespace

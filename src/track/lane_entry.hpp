@@ -8,7 +8,7 @@
 namespace memtally::track {
 
 inline writer::LaneEntry EnterLane(const ThreadBlock* block, writer::Lane* lane) {
-  if (block->lane == lane && block->owns_lane) [[likely]]
+  if (block->owned == lane) [[likely]]
     return writer::LaneEntry(lane->lock().EnterAsOwner());
   return writer::LaneEntry(lane->lock().EnterAsOther());
 }

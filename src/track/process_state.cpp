@@ -30,6 +30,7 @@ struct WipedPage {
 constexpr uint32_t kBlocksAtOnce = 16;
 constexpr uint64_t kRetryNs = 1'000'000'000;
 constexpr int kBlocksLookedAt = 32;
+constexpr uint32_t kNoLane = RegionDirectory::kNone + 1;  // no number that the directory tells
 
 std::atomic<WipedPage*> g_wiped{nullptr};
 std::atomic<Session*> g_session{nullptr};
@@ -38,8 +39,6 @@ std::atomic<uint64_t> g_lost_bytes{0};
 std::atomic<uint64_t> g_next_try_ns{0};
 
 ThreadBlock g_fresh_block{};  // what threads have that the tracker does not know; never written
-
-[[gnu::tls_model("initial-exec")]] thread_local ThreadBlock* t_block = &g_fresh_block;
 
 // Set while PrepareThread runs: a signal handler that comes then is turned away.
 [[gnu::tls_model("initial-exec")]] thread_local bool t_preparing = false;
@@ -113,14 +112,15 @@ ThreadBlock* FindBlock(Session* session, const FutexGuard&) {
 
 // Takes over the lane of a thread that is gone, unless that thread was lost inside it.
 void AdoptLane(ThreadBlock* block) {
-  if (block->lane == nullptr || !block->owns_lane) {
-    block->lane = nullptr;
+  block->lane = block->owned;
+  if (block->lane == nullptr) {
+    block->owned_number = kNoLane;
     return;
   }
   const writer::LaneEntry entry(block->lane->lock().EnterAsOther());
   if (!entry) {
-    block->lane = nullptr;
-    block->owns_lane = false;
+    block->lane = block->owned = nullptr;
+    block->owned_number = kNoLane;
     return;
   }
   block->lane->lock().TakeOwnership();
@@ -130,7 +130,7 @@ void AdoptLane(ThreadBlock* block) {
 
 }  // namespace
 
-ThreadBlock* ProcessState::Block() { return t_block; }
+__thread ThreadBlock* t_block __attribute__((tls_model("initial-exec"))) = &g_fresh_block;
 
 Session* ProcessState::SessionIfAny() {
   WipedPage* page = g_wiped.load(std::memory_order_acquire);
@@ -191,6 +191,7 @@ ThreadBlock* ProcessState::PrepareThreadOnce() {
   if (block == nullptr) return nullptr;
   block->session = session;
   block->thread = session->ledger.AddThread(guard, block->thread_id.load(std::memory_order_relaxed));
+  block->last_device = 0;
   block->tag = block->depth = block->pauses = block->handler_depth = 0;
   block->queued.store(0, std::memory_order_relaxed);
   AdoptLane(block);
@@ -212,10 +213,10 @@ Lane* ProcessState::OwnLane(ThreadBlock* block) {
     lane->SetOwnerThread(block->thread);
     session->lanes[lane->number()].store(lane, std::memory_order_release);
     session->lane_count.store(lane->number() + 1, std::memory_order_release);
-    block->owns_lane = true;
+    block->owned = lane;
+    block->owned_number = lane->number();
   } else if (const uint32_t lanes = session->lanes_made(); lanes != 0) {
     lane = session->lane(block->thread % lanes);  // shared with its owner
-    block->owns_lane = false;
   }
   block->lane = lane;
   return lane;

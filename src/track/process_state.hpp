@@ -11,6 +11,9 @@
 
 namespace memtally::track {
 
+// This thread's block.  Initial-exec, so that a signal handler can look at it.
+extern __thread ThreadBlock* t_block __attribute__((tls_model("initial-exec")));
+
 class ProcessState {
  public:
   // The session of this process; made if there is none yet, or the present one is a parent's.  Null if that is refused:
@@ -24,7 +27,7 @@ class ProcessState {
   static ThreadBlock* PrepareThread();
 
   // This thread's block as it is; never null, kFresh if there is none yet.
-  static ThreadBlock* Block();
+  static ThreadBlock* Block() { return t_block; }
 
   // The lane that is this thread's to write events to that belong to no buffer, and new regions.  Null if refused.
   static writer::Lane* OwnLane(ThreadBlock* block);

@@ -10,7 +10,7 @@ namespace memtally::track {
 namespace {
 
 constexpr uint64_t kEventsBetweenLooks = 1024;
-constexpr uint64_t kNapNs = 500'000;
+constexpr long kNapNs = 500'000;
 constexpr uint64_t kSilenceNs = 200'000'000;  // a recorder whose heartbeat stands still for so long is stopped
 
 struct ControlHead {
@@ -48,8 +48,7 @@ bool WaitForRoom(Session* session, const writer::Lane& lane, ControlHead head) {
   for (;;) {
     const uint64_t now = writer::MonotonicNs();
     if (now - begin >= session->recorder_wait_left_ns || now - moved_at >= kSilenceNs) break;
-    const timespec nap{0, kNapNs};
-    nanosleep(&nap, nullptr);
+    writer::Nap(kNapNs);
     if (!IsFull(file, lane)) {
       has_room = true;
       break;

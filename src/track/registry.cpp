@@ -97,6 +97,7 @@ uint32_t ResolveAccount(Session* session, const RegistryGuard& guard, DeviceRow&
     // The facts first: who finds the account must find them too.
     writer::AccountFacts& facts = session->accounts[session->ledger.account_count()];
     facts.banks.store(banks, std::memory_order_relaxed);
+    facts.number = static_cast<uint16_t>(session->ledger.account_count());
     facts.device = row.device;
     facts.kind = static_cast<uint16_t>(kind);
     facts.reporter = row.reporter;
@@ -238,12 +239,6 @@ void Registry::Close(ThreadBlock* block, Lane* own, memtally_device device) {
 void Registry::Reopen(ThreadBlock* block, uint32_t device_index) {
   const RegistryGuard guard(block->session->registry_lock);
   if (guard.held()) ReopenLocked(block, guard, device_index);
-}
-
-uint32_t Registry::InternTag(uint32_t parent, const char* name) {
-  Session* session = ProcessState::SessionIfAny();
-  if (session == nullptr) session = ProcessState::CurrentSession();
-  return session != nullptr ? session->tags.Intern(session->ledger, session->registry_lock, parent, name) : 0;
 }
 
 }  // namespace memtally::track

@@ -23,9 +23,6 @@ class Registry {
 
   static void Close(ThreadBlock* block, writer::Lane* own, memtally_device device);
   static void Reopen(ThreadBlock* block, uint32_t device_index);
-
-  // 0 if there is no session.
-  static uint32_t InternTag(uint32_t parent, const char* name);
 };
 
 }  // namespace memtally::track

@@ -40,6 +40,7 @@ void Session::Inherit(Session* parent) {
   const uint32_t accounts_copied = ledger.account_count();
   for (uint32_t i = 0; i < accounts_copied; ++i) {
     accounts[i].banks.store(parent->accounts[i].banks.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    accounts[i].number = static_cast<uint16_t>(i);
     accounts[i].device = parent->accounts[i].device;
     accounts[i].kind = parent->accounts[i].kind;
     accounts[i].reporter = parent->accounts[i].reporter;

@@ -54,6 +54,11 @@ struct Session {
   uint64_t recorder_wait_left_ns = 0;  // under a lane's lock and housekeeping_lock
 
   writer::Lane* lane(uint32_t number) const { return lanes[number].load(std::memory_order_acquire); }
+  // The lane of a key; null if nobody has allocated in its region.
+  writer::Lane* LaneOf(uint32_t device_index, uint64_t id) const {
+    const uint32_t number = regions.Find(device_index, id);
+    return number == RegionDirectory::kNone ? nullptr : lanes[number].load(std::memory_order_relaxed);
+  }
   uint32_t lanes_made() const { return lane_count.load(std::memory_order_acquire); }
   bool IsOpen(uint32_t device) const { return ledger.Device(device)->closed_at == 0; }
 };

@@ -8,7 +8,7 @@
 #include <atomic>
 #include <cstring>
 
-#include "ledger/writer/cancel_guard.hpp"
+#include "ledger/writer/syscall_scope.hpp"
 #include "ledger/writer/text.hpp"
 
 namespace memtally::track {
@@ -63,7 +63,7 @@ const Settings& GetSettings() {
 void Log(const char* message, const char* detail) {
   const char* target = getenv("MEMTALLY_LOG");
   if (target == nullptr || *target == 0 || strcmp(target, "0") == 0) return;
-  const writer::CancelGuard no_cancellation;
+  const writer::SyscallScope unnoticed;
   char line[512];
   writer::Text text(line, sizeof(line) - 1);
   text.Add("memtally[").Number(static_cast<uint64_t>(getpid())).Add("]: ").Add(message);

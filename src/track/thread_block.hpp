@@ -10,6 +10,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include <memtally/track.h>
+
 #include "ledger/writer/lane.hpp"
 
 namespace memtally::track {
@@ -45,8 +47,12 @@ struct ThreadBlock {
   std::atomic<uint32_t> state;
   std::atomic<uint32_t> queued;  // calls in `queue`; written by handlers of this thread and by the thread itself
   Session* session;
-  writer::Lane* lane;  // where events of no buffer go, and new regions; null until needed
-  bool owns_lane;
+  writer::Lane* lane;           // where events of no buffer go, and new regions; null until needed
+  writer::Lane* owned;          // the same, if this thread is its owner
+  uint32_t owned_number;        // of that lane; RegionDirectory::kNone + 1 if there is none
+  memtally_device last_device;  // what `last_account` is the account of; 0: of nothing
+  uint32_t last_kind;
+  const writer::AccountFacts* last_account;
   uint32_t thread;  // index in the ledger
   uint32_t tag;
   uint32_t depth;                   // tags pushed

@@ -17,13 +17,14 @@ namespace memtally::track {
 
 namespace {
 
+using writer::AccountFacts;
 using writer::AllocOutcome;
 using writer::BufferFacts;
 using writer::FreeOutcome;
 using writer::Lane;
 using writer::LaneEntry;
 
-Lane* LaneOfNewRegion(ThreadBlock* block, uint32_t device, uint64_t id) {
+[[gnu::noinline, gnu::cold]] Lane* LaneOfNewRegion(ThreadBlock* block, uint32_t device, uint64_t id) {
   Lane* own = ProcessState::OwnLane(block);
   if (own == nullptr) return nullptr;
   return block->session->lane(block->session->regions.Claim(device, id, own->number()));
@@ -31,14 +32,33 @@ Lane* LaneOfNewRegion(ThreadBlock* block, uint32_t device, uint64_t id) {
 
 // The lane of a key; null if it has none and cannot get one.
 Lane* LaneOf(ThreadBlock* block, uint32_t device, uint64_t id) {
-  const uint32_t lane = block->session->regions.Find(device, id);
-  if (lane == RegionDirectory::kNone) [[unlikely]]
-    return LaneOfNewRegion(block, device, id);
-  return block->session->lane(lane);
+  Lane* lane = block->session->LaneOf(device, id);
+  return lane != nullptr ? lane : LaneOfNewRegion(block, device, id);
+}
+
+// The lane of a key, or null.  Mostly it is the thread's own: told by a comparison, which the processor predicts, so
+// that the look-up in the directory is off the path that everything else waits for.
+[[gnu::always_inline]] inline Lane* LikelyLaneOf(const ThreadBlock* block, uint32_t device, uint64_t id) {
+  const uint32_t number = block->session->regions.Find(device, id);
+  if (number == block->owned_number) [[likely]] {
+    Lane* own = block->owned;
+    __asm__("" : "+r"(own));  // not to be computed from `number`
+    return own;
+  }
+  return number == RegionDirectory::kNone ? nullptr : block->session->lane(number);
+}
+
+BufferFacts Facts(uint64_t id, uint64_t address, uint64_t bytes_requested, uint64_t bytes_per_bank) {
+  BufferFacts facts;
+  facts.id = id;
+  facts.address = address;
+  facts.bytes_requested = bytes_requested;
+  facts.bytes_per_bank = bytes_per_bank;
+  return facts;
 }
 
 // Enters a lane, ready for one event.
-LaneEntry EnterForEvent(ThreadBlock* block, Lane* lane) {
+[[gnu::always_inline]] inline LaneEntry EnterForEvent(ThreadBlock* block, Lane* lane) {
   const LaneEntry entry = EnterLane(block, lane);
   if (entry && lane->NeedsAttention()) [[unlikely]]
     RecorderGate::Attend(block->session, *lane, entry);
@@ -46,8 +66,8 @@ LaneEntry EnterForEvent(ThreadBlock* block, Lane* lane) {
 }
 
 // An event of no buffer, in the thread's own lane or, if `lane` is given, there.
-void NoteEvent(ThreadBlock* block, Lane* lane, memtally_operation operation, memtally_anomaly anomaly, uint32_t account,
-               BufferFacts facts) {
+[[gnu::noinline, gnu::cold]] void NoteEvent(ThreadBlock* block, Lane* lane, memtally_operation operation,
+                                            memtally_anomaly anomaly, uint32_t account, BufferFacts facts) {
   if (lane == nullptr) lane = ProcessState::OwnLane(block);
   if (lane == nullptr) {
     ProcessState::CountLoss(0);
@@ -68,71 +88,69 @@ void NoteEvent(ThreadBlock* block, Lane* lane, memtally_operation operation, mem
 }
 
 [[gnu::noinline, gnu::cold]] void AfterAlloc(ThreadBlock* block, uint32_t account, uint8_t after) {
-  if ((after & Lane::kFirstUse) != 0 && block->session->lanes_made() < 2)
-    after &= static_cast<uint8_t>(~Lane::kFirstUse);
-  if (after != Lane::kNothing) PeakCollector::Collect(block->session, block, account);
+  if (after == Lane::kFirstUse && block->session->lanes_made() < 2) return;
+  PeakCollector::Collect(block->session, block, account);
 }
 
-[[gnu::noinline, gnu::cold]] void RefuseAccount(ThreadBlock* block, uint32_t special, const BufferFacts& facts) {
-  if (special == DeviceRow::kDuplicate) {
+// The account of a call, looked up in the tables and remembered for the next call; made if the kind was never
+// registered.  Null if there is none to be had, which is then counted.
+[[gnu::noinline]] const AccountFacts* LookUpAccount(ThreadBlock* block, memtally_device device, uint32_t kind,
+                                                    const BufferFacts& facts) {
+  Session* session = block->session;
+  const uint32_t row = device - 1;
+  uint32_t account = DeviceRow::kFull;
+  if (row < session->row_count.load(std::memory_order_acquire) && kind < MEMTALLY_MAX_KINDS) {
+    account = session->rows[row].account[kind].load(std::memory_order_acquire);
+    if (account == DeviceRow::kUnset) account = Registry::AccountOf(session, device, kind);
+  }
+  if (account < MEMTALLY_MAX_ACCOUNTS) {
+    block->last_device = device;
+    block->last_kind = kind;
+    block->last_account = &session->accounts[account];
+    return block->last_account;
+  }
+  if (account == DeviceRow::kDuplicate) {
     NoteEvent(block, nullptr, MEMTALLY_OP_DUPLICATE_REPORTER, MEMTALLY_ANOMALY_DUPLICATE_REPORTER, writer::kNoAccount,
               facts);
   } else {
     ProcessState::CountLoss(facts.bytes_requested);
   }
+  return nullptr;
 }
 
-// The account of a call, looked up slowly: made if the kind was never registered; or a special value of DeviceRow.
-[[gnu::noinline, gnu::cold]] uint32_t FindAccountSlowly(ThreadBlock* block, memtally_device device, uint32_t kind) {
-  return Registry::AccountOf(block->session, device, kind);
+// The account of the last call, if this one has the same device and kind; else null.
+inline const AccountFacts* LastAccount(const ThreadBlock* block, memtally_device device, uint32_t kind) {
+  return block->last_device == device && block->last_kind == kind ? block->last_account : nullptr;
 }
 
-// `device` and `kind` as an account or a special value.  Sets *device_index if it is an account.
-inline uint32_t AccountOf(ThreadBlock* block, memtally_device device, uint32_t kind, uint32_t* device_index) {
-  Session* session = block->session;
-  const uint32_t row = device - 1;
-  if (row >= session->row_count.load(std::memory_order_acquire) || kind >= MEMTALLY_MAX_KINDS) [[unlikely]] {
-    return DeviceRow::kFull;
-  }
-  uint32_t account = session->rows[row].account[kind].load(std::memory_order_relaxed);
-  if (account == DeviceRow::kUnset) [[unlikely]]
-    account = FindAccountSlowly(block, device, kind);
-  *device_index = session->rows[row].device;
-  return account;
+// The device was closed and nobody said that it is open again.
+void NoteAllocOnClosedDevice(ThreadBlock* block, const AccountFacts& account, const BufferFacts& facts) {
+  NoteEvent(block, nullptr, MEMTALLY_OP_AFTER_CLOSE, MEMTALLY_ANOMALY_AFTER_CLOSE, account.number, facts);
+  Registry::Reopen(block, account.device);
 }
 
-[[gnu::noinline, gnu::cold]] void NoRoom(ThreadBlock* block, Lane* lane, const LaneEntry& entry, uint32_t account,
-                                         const BufferFacts& facts) {
+// An allocation, whatever it needs, in a lane that was entered.
+[[gnu::noinline]] void AllocInLane(ThreadBlock* block, Lane* lane, const LaneEntry& entry, uint64_t hash,
+                                   uint32_t account, const BufferFacts& facts) {
+  if (lane->Alloc(entry, hash, account, facts) == AllocOutcome::kDone) return;
   block->session->ledger.Count(&memtally_ledger_header::refused_pages);
   lane->Note(entry, MEMTALLY_OP_NO_ROOM, MEMTALLY_ANOMALY_NO_ROOM, account, facts);
 }
 
-void DoAlloc(ThreadBlock* block, memtally_device device, uint32_t kind, BufferFacts& facts) {
-  uint32_t device_index = 0;
-  const uint32_t account = AccountOf(block, device, kind, &device_index);
+// An allocation, from the start.
+[[gnu::noinline]] void DoAlloc(ThreadBlock* block, memtally_device device, uint32_t kind, BufferFacts& facts) {
   facts.thread = block->thread;
-  if (account >= MEMTALLY_MAX_ACCOUNTS) [[unlikely]]
-    return RefuseAccount(block, account, facts);
-  Session* session = block->session;
-  if (!session->accounts[account].open.load(std::memory_order_acquire)) [[unlikely]] {
-    // The device was closed and nobody said that it is open again.
-    NoteEvent(block, nullptr, MEMTALLY_OP_AFTER_CLOSE, MEMTALLY_ANOMALY_AFTER_CLOSE, account, facts);
-    Registry::Reopen(block, device_index);
-  }
-  const uint64_t hash = writer::HashKey(device_index, facts.id);
-  Lane* lane = LaneOf(block, device_index, facts.id);
-  if (lane == nullptr) [[unlikely]]
-    return ProcessState::CountLoss(facts.bytes_requested);
+  const AccountFacts* account = LookUpAccount(block, device, kind, facts);
+  if (account == nullptr) return;
+  if (!account->open.load(std::memory_order_acquire)) NoteAllocOnClosedDevice(block, *account, facts);
+  Lane* lane = LaneOf(block, account->device, facts.id);
+  if (lane == nullptr) return ProcessState::CountLoss(facts.bytes_requested);
   const LaneEntry entry = EnterForEvent(block, lane);
-  if (!entry) [[unlikely]]
-    return ProcessState::CountLoss(facts.bytes_requested);
-  if (lane->Alloc(entry, hash, account, facts) == AllocOutcome::kNoRoom) [[unlikely]] {
-    NoRoom(block, lane, entry, account, facts);
-  }
+  if (!entry) return ProcessState::CountLoss(facts.bytes_requested);
+  AllocInLane(block, lane, entry, writer::HashKey(account->device, facts.id), account->number, facts);
   const uint8_t after = lane->TakeAfter(entry);
   lane->lock().Leave(entry.entry());
-  if (after != Lane::kNothing) [[unlikely]]
-    AfterAlloc(block, account, after);
+  if (after != Lane::kNothing) AfterAlloc(block, account->number, after);
 }
 
 // A free that no live buffer matches: of a buffer that a forked child inherited, or of none.
@@ -157,45 +175,42 @@ void DoAlloc(ThreadBlock* block, memtally_device device, uint32_t kind, BufferFa
   }
 }
 
-void DoFree(ThreadBlock* block, memtally_device device, uint32_t kind, uint64_t id) {
+// A free, from the start.
+[[gnu::noinline]] void DoFree(ThreadBlock* block, memtally_device device, uint32_t kind, uint64_t id) {
   Session* session = block->session;
-  uint32_t device_index = 0;
-  uint32_t account = writer::kNoAccount;
   const uint32_t row = device - 1;
-  if (kind == MEMTALLY_KIND_ANY && row < session->row_count.load(std::memory_order_acquire)) [[unlikely]] {
+  uint32_t device_index;
+  uint32_t number = writer::kNoAccount;
+  if (kind == MEMTALLY_KIND_ANY && row < session->row_count.load(std::memory_order_acquire)) {
     device_index = session->rows[row].device;
   } else {
-    account = AccountOf(block, device, kind, &device_index);
-    if (account >= MEMTALLY_MAX_ACCOUNTS) [[unlikely]] {
-      BufferFacts facts;
-      facts.id = id;
-      facts.thread = block->thread;
-      facts.tag = block->tag;
-      return RefuseAccount(block, account, facts);
-    }
+    BufferFacts facts;
+    facts.id = id;
+    facts.thread = block->thread;
+    facts.tag = block->tag;
+    const AccountFacts* account = LookUpAccount(block, device, kind, facts);
+    if (account == nullptr) return;
+    device_index = account->device;
+    number = account->number;
   }
   const uint64_t hash = writer::HashKey(device_index, id);
-  const uint32_t number = session->regions.Find(device_index, id);
+  const uint32_t place = session->regions.Find(device_index, id);
   // Nobody ever allocated in this region: nothing to find, and no reason to claim it.
-  Lane* lane = number == RegionDirectory::kNone ? ProcessState::OwnLane(block) : session->lane(number);
-  if (lane == nullptr) [[unlikely]]
-    return ProcessState::CountLoss(0);
+  Lane* lane = place == RegionDirectory::kNone ? ProcessState::OwnLane(block) : session->lane(place);
+  if (lane == nullptr) return ProcessState::CountLoss(0);
   const LaneEntry entry = EnterForEvent(block, lane);
-  if (!entry) [[unlikely]]
-    return ProcessState::CountLoss(0);
-  const uint8_t reporter = session->rows[row].reporter;
-  if (lane->Free(entry, hash, device_index, account, reporter, id, block->thread, block->tag) == FreeOutcome::kUnknown)
-      [[unlikely]] {
-    NoteUnknownFree(block, lane, entry, hash, device_index, account, id);
+  if (!entry) return ProcessState::CountLoss(0);
+  if (lane->Free(entry, hash, device_index, number, session->rows[row].reporter, id, block->thread, block->tag) ==
+      FreeOutcome::kUnknown) {
+    NoteUnknownFree(block, lane, entry, hash, device_index, number, id);
   }
   lane->lock().Leave(entry.entry());
 }
 
 void DoAllocFailed(ThreadBlock* block, memtally_device device, uint32_t kind, BufferFacts& facts) {
-  uint32_t device_index = 0;
-  const uint32_t account = AccountOf(block, device, kind, &device_index);
-  if (account >= MEMTALLY_MAX_ACCOUNTS) return RefuseAccount(block, account, facts);
-  NoteEvent(block, nullptr, MEMTALLY_OP_ALLOC_FAILED, MEMTALLY_ANOMALY_FAILED_ALLOC, account, facts);
+  const AccountFacts* account = LookUpAccount(block, device, kind, facts);
+  if (account == nullptr) return;
+  NoteEvent(block, nullptr, MEMTALLY_OP_ALLOC_FAILED, MEMTALLY_ANOMALY_FAILED_ALLOC, account->number, facts);
 }
 
 void DoMark(ThreadBlock* block, const BufferFacts& facts) {
@@ -235,30 +250,50 @@ void RunQueuedCall(ThreadBlock* block, QueuedCall& queued) {
 
 void Tracker::Alloc(memtally_device device, uint32_t kind, uint64_t id, uint64_t address, uint64_t bytes_requested,
                     uint64_t bytes_per_bank) {
-  if (device == 0) [[unlikely]]
-    return;
-  BufferFacts facts;
-  facts.id = id;
-  facts.address = address;
-  facts.bytes_requested = bytes_requested;
-  facts.bytes_per_bank = bytes_per_bank;
   ThreadBlock* block = CallScope::Enter();
   if (block == nullptr) [[unlikely]] {
+    if (device == 0) return;
+    BufferFacts facts = Facts(id, address, bytes_requested, bytes_per_bank);
     return CallSlowly(Call::kAlloc, device, kind, facts,
                       [&](ThreadBlock* slow) { DoAlloc(slow, device, kind, facts); });
   }
-  facts.tag = block->tag;
-  DoAlloc(block, device, kind, facts);
+  const AccountFacts* account = LastAccount(block, device, kind);
+  Lane* lane = account != nullptr && account->open.load(std::memory_order_acquire)
+                   ? LikelyLaneOf(block, account->device, id)
+                   : nullptr;
+  if (lane != nullptr) [[likely]] {
+    const uint64_t hash = writer::HashKey(account->device, id);
+    const LaneEntry entry = EnterForEvent(block, lane);
+    if (entry) [[likely]] {
+      const Lane::Fast fast = lane->TryAlloc(entry, hash, *account, id, address, bytes_requested, bytes_per_bank,
+                                             block->thread, block->tag);
+      uint8_t after = Lane::kNothing;
+      if (fast != Lane::Fast::kDone) [[unlikely]] {
+        if (fast == Lane::Fast::kMiss) {
+          BufferFacts facts = Facts(id, address, bytes_requested, bytes_per_bank);
+          facts.thread = block->thread;
+          facts.tag = block->tag;
+          AllocInLane(block, lane, entry, hash, account->number, facts);
+        }
+        after = lane->TakeAfter(entry);
+      }
+      lane->lock().Leave(entry.entry());
+      if (after != Lane::kNothing) [[unlikely]]
+        AfterAlloc(block, account->number, after);
+    } else {
+      ProcessState::CountLoss(bytes_requested);
+    }
+  } else if (device != 0) {
+    BufferFacts facts = Facts(id, address, bytes_requested, bytes_per_bank);
+    facts.tag = block->tag;
+    DoAlloc(block, device, kind, facts);
+  }
   CallScope::Leave(block);
 }
 
 void Tracker::AllocBuffer(const memtally_buffer* buffer) {
   if (buffer == nullptr || buffer->size < sizeof(memtally_buffer) || buffer->device == 0) return;
-  BufferFacts facts;
-  facts.id = buffer->id;
-  facts.address = buffer->address;
-  facts.bytes_requested = buffer->bytes_requested;
-  facts.bytes_per_bank = buffer->bytes_per_bank;
+  BufferFacts facts = Facts(buffer->id, buffer->address, buffer->bytes_requested, buffer->bytes_per_bank);
   facts.group = buffer->group;
   facts.stack = buffer->stack;
   facts.imported = buffer->imported != 0;
@@ -273,23 +308,31 @@ void Tracker::AllocBuffer(const memtally_buffer* buffer) {
 }
 
 void Tracker::Free(memtally_device device, uint32_t kind, uint64_t id) {
-  if (device == 0) [[unlikely]]
-    return;
   ThreadBlock* block = CallScope::Enter();
   if (block == nullptr) [[unlikely]] {
-    BufferFacts facts;
-    facts.id = id;
+    if (device == 0) return;
+    BufferFacts facts = Facts(id, 0, 0, 0);
     return CallSlowly(Call::kFree, device, kind, facts, [&](ThreadBlock* slow) { DoFree(slow, device, kind, id); });
   }
-  DoFree(block, device, kind, id);
+  const AccountFacts* account = LastAccount(block, device, kind);
+  Lane* lane = account != nullptr ? LikelyLaneOf(block, account->device, id) : nullptr;
+  bool done = false;
+  if (lane != nullptr) [[likely]] {
+    const uint64_t hash = writer::HashKey(account->device, id);
+    const LaneEntry entry = EnterForEvent(block, lane);
+    if (entry) [[likely]] {
+      done = lane->TryFree(entry, hash, *account, id, block->thread, block->tag) == Lane::Fast::kDone;
+      lane->lock().Leave(entry.entry());
+    }
+  }
+  if (!done && device != 0) [[unlikely]]
+    DoFree(block, device, kind, id);
   CallScope::Leave(block);
 }
 
 void Tracker::AllocFailed(memtally_device device, uint32_t kind, uint64_t bytes_requested, uint64_t bytes_per_bank) {
   if (device == 0) return;
-  BufferFacts facts;
-  facts.bytes_requested = bytes_requested;
-  facts.bytes_per_bank = bytes_per_bank;
+  BufferFacts facts = Facts(0, 0, bytes_requested, bytes_per_bank);
   CallSlowly(Call::kAllocFailed, device, kind, facts,
              [&](ThreadBlock* block) { DoAllocFailed(block, device, kind, facts); });
 }
@@ -297,14 +340,12 @@ void Tracker::AllocFailed(memtally_device device, uint32_t kind, uint64_t bytes_
 void Tracker::Mark(const char* name) {
   if (name == nullptr) return;
   BufferFacts facts;
-  // The name becomes a tag first; a handler inside a call cannot make one, and marks without a name.
-  ThreadBlock* block = ProcessState::Block();
-  if (block->state.load(std::memory_order_relaxed) != ThreadBlock::kBusy) {
-    const int saved_errno = errno;
-    facts.tag = Registry::InternTag(0, name);
-    errno = saved_errno;
-  }
-  CallSlowly(Call::kMark, 0, 0, facts, [&](ThreadBlock* slow) { DoMark(slow, facts); });
+  CallSlowly(Call::kMark, 0, 0, facts, [&](ThreadBlock* slow) {
+    // The name becomes a tag first; a handler that interrupted a call cannot make one, and marks without a name.
+    Session* session = slow->session;
+    facts.tag = session->tags.Intern(session->ledger, session->registry_lock, 0, name);
+    DoMark(slow, facts);
+  });
 }
 
 void Tracker::CloseDevice(memtally_device device) {

@@ -79,8 +79,11 @@ void Tracker::PopTag() {
       return;
     default:
       if (block->depth == 0) return;
-      --block->depth;
-      if (block->depth < ThreadBlock::kTagDepth) block->tag = block->tags_before[block->depth];
+      // A handler may come between the two and push at the depth that it finds: the tag first.
+      const uint32_t depth = block->depth - 1;
+      if (depth < ThreadBlock::kTagDepth) block->tag = block->tags_before[depth];
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+      block->depth = depth;
   }
 }
 

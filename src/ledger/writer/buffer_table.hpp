@@ -33,6 +33,17 @@ class BufferTable {
     return true;
   }
 
+  // The frequent cases of Offer, Take and GiveBack: a slot that was used before; room to remember one more.
+  bool OfferUsed(uint32_t* slot) const {
+    if (free_count_ == 0) [[unlikely]]
+      return false;
+    *slot = free_[free_count_ - 1];
+    return true;
+  }
+  void TakeUsed() { --free_count_; }
+  bool CanGiveBack() const { return free_count_ < free_room_; }
+  void GiveBackSurely(uint32_t slot) { free_[free_count_++] = slot; }
+
   // Takes what Offer offered last.
   void Take() {
     if (free_count_ != 0) [[likely]] {
@@ -44,8 +55,10 @@ class BufferTable {
 
   // False if there is no memory to remember it: the slot is then never used again.
   bool GiveBack(uint32_t slot) {
-    if (free_count_ == free_.capacity() && !free_.Reserve(free_count_ + 1)) [[unlikely]]
-      return false;
+    if (free_count_ == free_room_) {
+      if (!free_.Reserve(free_count_ + 1)) return false;
+      free_room_ = free_.capacity();
+    }
     free_[free_count_++] = slot;
     return true;
   }
@@ -79,6 +92,7 @@ class BufferTable {
   uint32_t reserved_slots_ = 0;  // slots that lie on reserved pages altogether
   PageArray<uint32_t> free_;
   size_t free_count_ = 0;
+  size_t free_room_ = 0;
 };
 
 }  // namespace memtally::writer

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cpu_relax.hpp"
+#include "ledger/writer/syscall_scope.hpp"
 
 namespace memtally::writer {
 
@@ -18,6 +19,7 @@ constexpr long kParkNs = 10'000'000;
 void CpuRelax() { ArchCpuRelax(); }
 
 void Nap(long ns) {
+  const SyscallScope unnoticed;
   const timespec nap{0, ns};
   syscall(SYS_nanosleep, &nap, nullptr);
 }
@@ -37,6 +39,7 @@ bool FutexLock::LockSlowly() {
     }
     CpuRelax();
   }
+  const SyscallScope unnoticed;
   const uint64_t give_up = MonotonicNs() + kLockPatienceNs;
   // Marked as contended from here on: the holder wakes one of us.
   while (state_.exchange(2, std::memory_order_acquire) != 0) {
@@ -47,6 +50,9 @@ bool FutexLock::LockSlowly() {
   return true;
 }
 
-void FutexLock::Wake() { syscall(SYS_futex, &state_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0); }
+void FutexLock::Wake() {
+  const SyscallScope unnoticed;
+  syscall(SYS_futex, &state_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+}
 
 }  // namespace memtally::writer

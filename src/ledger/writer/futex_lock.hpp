@@ -13,7 +13,7 @@ inline constexpr uint64_t kLockPatienceNs = 2'000'000'000;
 
 void CpuRelax();
 
-// Sleeps; not a cancellation point.  A signal may end it early.
+// Sleeps; a signal may end it early.
 void Nap(long ns);
 
 class FutexLock {

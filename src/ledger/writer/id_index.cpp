@@ -24,6 +24,8 @@ bool IdIndex::MakeTable(Table* table, size_t line_count, uint32_t slot_limit) {
   table->lines = static_cast<uint32_t*>(lines);
   table->line_count = static_cast<uint32_t>(line_count);
   table->slot_mask = (uint32_t{1} << bits) - 1;
+  table->fingerprint_mask = ~table->slot_mask;
+  table->fingerprint_one = uint32_t{1} << bits;
   table->slot_limit = uint32_t{1} << bits;
   table->limit = line_count * kAverageInLine;
   return true;
@@ -45,46 +47,27 @@ bool IdIndex::InsertInto(Table* table, uint64_t hash, uint32_t slot) {
   return false;
 }
 
-bool IdIndex::EraseFrom(Table* table, uint64_t hash, uint32_t slot) {
-  if (table->lines == nullptr || slot >= table->slot_limit) return false;
-  const uint32_t entry = Fingerprint(*table, hash) | slot;
-  const uint32_t home = HomeLine(*table, hash);
-  uint32_t line = home;
-  for (uint32_t distance = 0; distance <= kMaxDistance; ++distance) {
-    uint32_t* entries = table->lines + size_t{16} * line;
-    const uint32_t hit = MatchLine(entries, ~uint32_t{0}, entry) & 0x7fffu;
-    if (hit != 0) {
-      entries[__builtin_ctz(hit)] = 0;
-      if (distance != 0) --table->lines[size_t{16} * home + kEntriesInLine];
-      return true;
-    }
-    if (table->lines[size_t{16} * home + kEntriesInLine] == 0) return false;
-    if (++line == table->line_count) line = 0;
-  }
-  return false;
-}
-
-bool IdIndex::Contains(const Table& table, uint64_t hash, uint32_t slot) {
-  return FindIn(table, hash, [slot](uint32_t candidate) { return candidate == slot; }) != kNoSlot;
+IdIndex::Place IdIndex::FindSlot(const Table& table, uint64_t hash, uint32_t slot) {
+  return FindIn(table, hash, [slot](uint32_t candidate) { return candidate == slot; });
 }
 
 bool IdIndex::Insert(uint64_t hash, uint32_t slot) {
-  if (!InsertInto(&current_, hash, slot)) [[unlikely]] {
+  if (!InsertInto(&current_, hash, slot)) {
     current_.limit = 0;  // 25 neighbouring lines are full: grow at the next chance
+    is_ready_ = false;
     return false;
   }
-  ++entries_;
   return true;
 }
 
 void IdIndex::Erase(uint64_t hash, uint32_t slot) {
-  if (EraseFrom(&current_, hash, slot) || EraseFrom(&old_, hash, slot)) --entries_;
+  Place place = FindSlot(current_, hash, slot);
+  if (!place) place = FindSlot(old_, hash, slot);
+  if (place) Erase(place);
 }
 
 bool IdIndex::StartGrowing(uint32_t slot_limit) {
   size_t lines = current_.line_count == 0 ? kFirstLines : size_t{current_.line_count} + current_.line_count / 2;
-  // If only the slots outgrew their bits, the same number of lines with more bits is enough.
-  if (current_.line_count != 0 && entries_ < current_.limit && current_.limit != 0) lines = current_.line_count;
   Table bigger;
   if (!MakeTable(&bigger, lines, slot_limit)) return false;
   old_ = current_;
@@ -96,10 +79,12 @@ bool IdIndex::StartGrowing(uint32_t slot_limit) {
 bool IdIndex::MoveSome(uint32_t count, uint32_t slots_used, HashOfSlot hash_of, const void* context) {
   for (; count != 0 && moved_slots_ < slots_used; --count, ++moved_slots_) {
     const uint64_t hash = hash_of(context, moved_slots_);
-    // What was inserted since the growth began is in the new table already, and in the old one never.
-    if (hash == 0 || !Contains(old_, hash, moved_slots_)) continue;
-    if (!Contains(current_, hash, moved_slots_) && !InsertInto(&current_, hash, moved_slots_)) return false;
-    EraseFrom(&old_, hash, moved_slots_);
+    if (hash == 0) continue;
+    // What was inserted since the growth began is in the new table only.
+    const Place old_place = FindSlot(old_, hash, moved_slots_);
+    if (!old_place) continue;
+    if (!InsertInto(&current_, hash, moved_slots_)) return false;
+    Erase(old_place);
   }
   if (moved_slots_ >= slots_used) {
     UnmapPages(old_.lines, size_t{old_.line_count} * kLineBytes);
@@ -108,14 +93,19 @@ bool IdIndex::MoveSome(uint32_t count, uint32_t slots_used, HashOfSlot hash_of, 
   return true;
 }
 
-bool IdIndex::PrepareSlowly(uint32_t slot_limit, uint32_t slots_used, HashOfSlot hash_of, const void* context) {
+bool IdIndex::Prepare(uint32_t slot_limit, uint32_t slots_used, HashOfSlot hash_of, const void* context) {
+  is_ready_ = false;
   if (old_.lines != nullptr) MoveSome(kSlotsMovedAtOnce, slots_used, hash_of, context);
-  if (entries_ < current_.limit && slot_limit <= current_.slot_limit) return true;
-  if (old_.lines != nullptr) MoveSome(slots_used, slots_used, hash_of, context);  // too small again: finish first
-  if (old_.lines == nullptr && StartGrowing(slot_limit)) return true;
-  // No memory for a larger table: go on in this one while it has room.
-  return current_.lines != nullptr && slot_limit <= current_.slot_limit &&
-         entries_ < size_t{current_.line_count} * kEntriesInLine * 9 / 10;
+  if (slot_limit > current_.limit || slot_limit > current_.slot_limit) {
+    if (old_.lines != nullptr) MoveSome(slots_used, slots_used, hash_of, context);  // too small again: finish first
+    if (old_.lines != nullptr || !StartGrowing(slot_limit)) {
+      // No memory for a larger table: go on in this one while it has room.
+      return current_.lines != nullptr && slot_limit <= current_.slot_limit &&
+             slot_limit < size_t{current_.line_count} * kEntriesInLine * 9 / 10;
+    }
+  }
+  is_ready_ = old_.lines == nullptr;
+  return true;
 }
 
 }  // namespace memtally::writer

@@ -13,6 +13,9 @@
 // The table grows without a pause: a second one is filled by a few slots with each insertion, in the order of the slots
 // (a sequential read), and looked at first; the old one keeps what was not moved yet.
 //
+// An entry is there for each live slot, so the number of slots ever used bounds the number of entries, and only a slot
+// that was never used before can make the table grow.
+//
 // Not thread-safe; the lane's lock guards it.
 #pragma once
 
@@ -30,39 +33,86 @@ class IdIndex {
 
   static constexpr uint32_t kNoSlot = 0xffffffffu;
 
-  // Visits the slots whose key may have this hash, until `visit(slot)` returns true.  Returns that slot or kNoSlot.
+  // Where an entry is.  Valid until the index is changed.
+  struct Place {
+    uint32_t* entry = nullptr;
+    uint32_t* overflow = nullptr;  // the count of its home line, if the entry lies further on
+    uint32_t slot = kNoSlot;
+    explicit operator bool() const { return entry != nullptr; }
+  };
+
+  // Visits the slots whose key may have this hash, until `visit(slot)` returns true, and returns that one's place.
   template <typename Visit>
-  uint32_t Find(uint64_t hash, Visit&& visit) const {
-    uint32_t slot = FindIn(current_, hash, visit);
-    if (slot == kNoSlot && old_.lines != nullptr) [[unlikely]]
-      slot = FindIn(old_, hash, visit);
-    return slot;
+  Place Find(uint64_t hash, Visit&& visit) const {
+    const Place place = FindIn(current_, hash, visit);
+    return place || old_.lines == nullptr ? place : FindIn(old_, hash, visit);
+  }
+
+  // Whether there is a table and no growth is under way.
+  bool IsReady() const { return is_ready_; }
+
+  // Find for the frequent case: looks at the key's home line alone and, if that sent entries further on and has none
+  // that matches, returns beyond().  *vacancy is an empty entry of the home line, where InsertAt may put the key, or
+  // null. REQUIRES: IsReady.
+  template <typename Visit, typename Beyond>
+  [[gnu::always_inline]] Place FindReady(uint64_t hash, uint32_t** vacancy, Visit&& visit, Beyond&& beyond) const {
+    uint32_t* line = current_.lines + size_t{16} * HomeLine(current_, hash);
+    uint32_t empty;
+    uint32_t hits = MatchLineTwice(line, current_.fingerprint_mask, Fingerprint(current_, hash), &empty) & kEntriesMask;
+    empty &= kEntriesMask;
+    *vacancy = empty != 0 ? line + __builtin_ctz(empty) : nullptr;
+    while (hits != 0) {
+      uint32_t* entry = line + __builtin_ctz(hits);
+      const uint32_t slot = *entry & current_.slot_mask;
+      if (visit(slot)) return {entry, nullptr, slot};
+      hits &= hits - 1;
+    }
+    if (line[kEntriesInLine] != 0) [[unlikely]]
+      return beyond();
+    return {};
+  }
+
+  // The same without a vacancy.
+  template <typename Visit, typename Beyond>
+  [[gnu::always_inline]] Place FindReady(uint64_t hash, Visit&& visit, Beyond&& beyond) const {
+    uint32_t* line = current_.lines + size_t{16} * HomeLine(current_, hash);
+    uint32_t hits = MatchLine(line, current_.fingerprint_mask, Fingerprint(current_, hash)) & kEntriesMask;
+    while (hits != 0) {
+      uint32_t* entry = line + __builtin_ctz(hits);
+      const uint32_t slot = *entry & current_.slot_mask;
+      if (visit(slot)) return {entry, nullptr, slot};
+      hits &= hits - 1;
+    }
+    if (line[kEntriesInLine] != 0) [[unlikely]]
+      return beyond();
+    return {};
   }
 
   // Makes room for the next Insert of a slot below `slot_limit`; may move a few entries.
   // `hash_of` is asked for slots below `slots_used`.  False if memory is refused; the index is then as before.
-  bool Prepare(uint32_t slot_limit, uint32_t slots_used, HashOfSlot hash_of, const void* context) {
-    if (old_.lines == nullptr && entries_ < current_.limit && slot_limit <= current_.slot_limit) [[likely]]
-      return true;
-    return PrepareSlowly(slot_limit, slots_used, hash_of, context);
-  }
+  bool Prepare(uint32_t slot_limit, uint32_t slots_used, HashOfSlot hash_of, const void* context);
 
   // After Prepare.  False if there was no place near the key's home; the index is then as before.
   bool Insert(uint64_t hash, uint32_t slot);
 
-  // Removes what Find returned for this hash.
-  void Erase(uint64_t hash, uint32_t slot);
+  // Into a vacancy that FindReady told, a slot that was in use before.
+  void InsertAt(uint32_t* vacancy, uint64_t hash, uint32_t slot) { *vacancy = Fingerprint(current_, hash) | slot; }
 
-  // Starts to load the line where a key of this hash would be.
-  void Prefetch(uint64_t hash) const {
-    if (current_.lines != nullptr) __builtin_prefetch(current_.lines + size_t{16} * HomeLine(current_, hash));
+  // Removes what Find found.
+  void Erase(const Place& place) {
+    *place.entry = 0;
+    if (place.overflow != nullptr) [[unlikely]]
+      --*place.overflow;
   }
 
-  size_t entries() const { return entries_; }
+  // Removes an entry by its slot.
+  void Erase(uint64_t hash, uint32_t slot);
+
   size_t bytes() const;
 
  private:
   static constexpr uint32_t kEntriesInLine = 15;
+  static constexpr uint32_t kEntriesMask = 0x7fff;
   static constexpr uint32_t kAverageInLine = 12;  // grow beyond
   static constexpr uint32_t kMaxDistance = 24;    // lines from home
   static constexpr uint32_t kSlotsMovedAtOnce = 8;
@@ -70,52 +120,51 @@ class IdIndex {
   struct Table {
     uint32_t* lines = nullptr;
     uint32_t line_count = 0;
-    uint32_t slot_mask = 0;   // low bits of an entry
-    uint32_t slot_limit = 0;  // slots that fit
-    size_t limit = 0;         // entries before it grows
+    uint32_t slot_mask = 0;         // low bits of an entry
+    uint32_t fingerprint_mask = 0;  // the other bits
+    uint32_t fingerprint_one = 0;   // the lowest of them
+    uint32_t slot_limit = 0;        // slots that fit
+    size_t limit = 0;               // slots in use before it grows
   };
 
   static uint32_t HomeLine(const Table& table, uint64_t hash) {
     return static_cast<uint32_t>(((hash >> 32) * table.line_count) >> 32);
   }
+  // Its lowest bit is always set, so that no entry is 0.
   static uint32_t Fingerprint(const Table& table, uint64_t hash) {
-    const uint32_t fingerprint = static_cast<uint32_t>(hash) & ~table.slot_mask;
-    return fingerprint != 0 ? fingerprint : table.slot_mask + 1;
+    return (static_cast<uint32_t>(hash) & table.fingerprint_mask) | table.fingerprint_one;
   }
 
   template <typename Visit>
-  static uint32_t FindIn(const Table& table, uint64_t hash, Visit&& visit) {
-    if (table.lines == nullptr) [[unlikely]]
-      return kNoSlot;
+  [[gnu::noinline]] static Place FindIn(const Table& table, uint64_t hash, Visit&& visit) {
+    if (table.lines == nullptr) return {};
     const uint32_t fingerprint = Fingerprint(table, hash);
     uint32_t line = HomeLine(table, hash);
-    uint32_t further = table.lines[size_t{16} * line + kEntriesInLine];
+    uint32_t* const overflow = table.lines + size_t{16} * line + kEntriesInLine;
     for (uint32_t distance = 0;; ++distance) {
-      const uint32_t* entries = table.lines + size_t{16} * line;
-      uint32_t hits = MatchLine(entries, ~table.slot_mask, fingerprint) & 0x7fffu;
+      uint32_t* entries = table.lines + size_t{16} * line;
+      uint32_t hits = MatchLine(entries, table.fingerprint_mask, fingerprint) & kEntriesMask;
       while (hits != 0) {
-        const uint32_t slot = entries[__builtin_ctz(hits)] & table.slot_mask;
-        if (visit(slot)) return slot;
+        uint32_t* entry = entries + __builtin_ctz(hits);
+        const uint32_t slot = *entry & table.slot_mask;
+        if (visit(slot)) return {entry, distance == 0 ? nullptr : overflow, slot};
         hits &= hits - 1;
       }
-      if (further == 0 || distance == kMaxDistance) [[likely]]
-        return kNoSlot;
+      if (*overflow == 0 || distance == kMaxDistance) return {};
       if (++line == table.line_count) line = 0;
     }
   }
 
   static bool MakeTable(Table* table, size_t line_count, uint32_t slot_limit);
   static bool InsertInto(Table* table, uint64_t hash, uint32_t slot);
-  static bool EraseFrom(Table* table, uint64_t hash, uint32_t slot);
-  static bool Contains(const Table& table, uint64_t hash, uint32_t slot);
-  bool PrepareSlowly(uint32_t slot_limit, uint32_t slots_used, HashOfSlot hash_of, const void* context);
+  static Place FindSlot(const Table& table, uint64_t hash, uint32_t slot);
   bool StartGrowing(uint32_t slot_limit);
   bool MoveSome(uint32_t count, uint32_t slots_used, HashOfSlot hash_of, const void* context);
 
   Table current_;
   Table old_;                 // present while growing
   uint32_t moved_slots_ = 0;  // slots below this are in current_
-  size_t entries_ = 0;
+  bool is_ready_ = false;
 };
 
 }  // namespace memtally::writer

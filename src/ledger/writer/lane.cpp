@@ -60,11 +60,38 @@ bool Lane::MatchesAnyKind(uint32_t slot, uint64_t id, uint32_t device, uint8_t r
 }
 
 bool Lane::Knows(uint64_t hash, uint32_t device, uint64_t id) const {
-  return index_.Find(hash, [&](uint32_t slot) {
+  return static_cast<bool>(index_.Find(hash, [&](uint32_t slot) {
+    if (slot >= table_.slots_used()) return false;
     // The fingerprint matched.  The parent may have freed the buffer, or even used its slot again, since the fork.
     const memtally_record* record = table_.At(slot);
-    return slot < table_.slots_used() && (record->id != id || accounts_[AccountOf(*record)].device == device);
-  }) != IdIndex::kNoSlot;
+    return record->id != id || accounts_[AccountOf(*record)].device == device;
+  }));
+}
+
+IdIndex::Place Lane::FindKey(uint64_t hash, uint64_t id, uint32_t account) const {
+  return index_.Find(hash, [&](uint32_t slot) { return MatchesKey(slot, id, account); });
+}
+
+bool Lane::InsertInIndex(uint64_t hash, uint32_t slot) {
+  return index_.Prepare(slot + 1, table_.slots_used(), &HashOfSlot, this) && index_.Insert(hash, slot);
+}
+
+FreeOutcome Lane::Free(const LaneEntry&, uint64_t hash, uint32_t device, uint32_t account, uint8_t reporter,
+                       uint64_t id, uint32_t thread, uint32_t tag) {
+  uint32_t newest = IdIndex::kNoSlot;
+  uint32_t matches = 0;
+  index_.Find(hash, [&](uint32_t slot) {
+    const bool match =
+        account == kNoAccount ? MatchesAnyKind(slot, id, device, reporter) : MatchesKey(slot, id, account);
+    if (match) {
+      ++matches;
+      if (newest == IdIndex::kNoSlot || TimeOf(*table_.At(slot)) >= TimeOf(*table_.At(newest))) newest = slot;
+    }
+    return false;
+  });
+  if (matches == 0) return FreeOutcome::kUnknown;
+  FreeSlot(hash, newest, matches, thread, tag);
+  return FreeOutcome::kDone;
 }
 
 bool Lane::ReserveMoreSums(uint32_t account) {
@@ -102,7 +129,8 @@ void Lane::CountAnomaly(memtally_anomaly anomaly, uint64_t bytes, const memtally
   SetInLane(&block.bytes_requested, block.bytes_requested + bytes);
 }
 
-AllocOutcome Lane::AllocRarely(uint64_t hash, uint32_t account, const BufferFacts& facts, uint32_t replaced) {
+AllocOutcome Lane::Alloc(const LaneEntry&, uint64_t hash, uint32_t account, const BufferFacts& facts) {
+  const uint32_t replaced = FindKey(hash, facts.id, account).slot;
   const bool extended = NeedsExtension(facts);
   if (!FirstUse(account) || ((facts.imported || replaced != IdIndex::kNoSlot) && !ReserveMoreSums(account))) {
     return AllocOutcome::kNoRoom;
@@ -113,8 +141,7 @@ AllocOutcome Lane::AllocRarely(uint64_t hash, uint32_t account, const BufferFact
     if (!table_.Offer(*file_, &extension_slot)) return AllocOutcome::kNoRoom;
     table_.Take();
   }
-  if (!table_.Offer(*file_, &slot) || !index_.Prepare(slot + 1, table_.slots_used(), &HashOfSlot, this) ||
-      !index_.Insert(hash, slot)) {
+  if (!table_.Offer(*file_, &slot) || !InsertInIndex(hash, slot)) {
     if (extended && !table_.GiveBack(extension_slot)) ++lost_slots_;
     return AllocOutcome::kNoRoom;
   }
@@ -173,19 +200,15 @@ AllocOutcome Lane::AllocRarely(uint64_t hash, uint32_t account, const BufferFact
     SetInLane(&more.imported, more.imported + 1);
     SetInLane(&more.imported_requested, more.imported_requested + facts.bytes_requested);
   } else {
-    ++sums.allocations;
-    sums.allocated_requested += facts.bytes_requested;
-    sums.allocated_reserved += facts.bytes_per_bank * Banks(account);
-    RaisePeaks(sums);
+    if (!AddToSums(account, facts.bytes_requested, facts.bytes_per_bank * Banks(account))) after_ |= kBoundExceeded;
   }
   End();
-  CheckBound(account);
   if (replaces) DropSlot(hash, replaced);
   if (replaced_extension != IdIndex::kNoSlot && !table_.GiveBack(replaced_extension)) ++lost_slots_;
   return AllocOutcome::kDone;
 }
 
-FreeOutcome Lane::FreeRarely(uint64_t hash, uint32_t slot, uint32_t matches, uint32_t thread, uint32_t tag) {
+void Lane::FreeSlot(uint64_t hash, uint32_t slot, uint32_t matches, uint32_t thread, uint32_t tag) {
   memtally_record* record = table_.At(slot);
   const uint32_t account = AccountOf(*record);
   const uint64_t old_word = record->size_account_flags;
@@ -235,7 +258,6 @@ FreeOutcome Lane::FreeRarely(uint64_t hash, uint32_t slot, uint32_t matches, uin
   End();
   DropSlot(hash, slot);
   if (extension_slot != IdIndex::kNoSlot && !table_.GiveBack(extension_slot)) ++lost_slots_;
-  return FreeOutcome::kDone;
 }
 
 void Lane::Note(const LaneEntry&, memtally_operation operation, memtally_anomaly anomaly, uint32_t account,
@@ -365,16 +387,14 @@ void Lane::Attend(const LaneEntry&, uint64_t next_event) {
   if (next >= ring_reserved_ && ring_reserved_ < ring_capacity_) {
     // No room for this event: it is counted, and the next one tries again.
     ring_next_ = ring_begin_ = &dropped_event_;
-    ring_end_ = nullptr;
-    ring_step_ = 0;
+    ring_end_ = ring_begin_ + 1;
     __atomic_store_n(&lane_->dropped_events, lane_->dropped_events + 1, __ATOMIC_RELAXED);
-    attention_sequence_ = sequence_ + 2;
+    attention_sequence_ = lane_->sequence + 2;
     return;
   }
   ring_begin_ = ring_;
   ring_end_ = ring_ + ring_capacity_;
   ring_next_ = ring_ + next % ring_capacity_;
-  ring_step_ = 1;
   if (ring_reserved_ < ring_capacity_ && next_event > ring_reserved_) next_event = ring_reserved_;
   attention_sequence_ = 2 * next_event;
 }

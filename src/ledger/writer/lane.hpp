@@ -46,16 +46,17 @@ struct AccountFacts {
   uint16_t device = 0;
   uint16_t kind = 0;
   uint8_t reporter = 0;  // who owns it
+  uint16_t number = 0;
   std::atomic<bool> open{false};
 };
 
 // Hash of a key without its kind, so that all kinds of an id are found at once.  Never 0.
 inline uint64_t HashKey(uint32_t device, uint64_t id) {
-  uint64_t h = (id + 0x9e3779b97f4a7c15u * (device + 1)) * 0xd6e8feb86659fd93u;
-  h ^= h >> 32;
-  h *= 0xd6e8feb86659fd93u;
-  h ^= h >> 29;
-  return h != 0 ? h : 1;
+  // One wide multiplication, its halves folded together.
+  const unsigned __int128 product =
+      static_cast<unsigned __int128>(id ^ (uint64_t{device + 1} << 56)) * 0x9e3779b97f4a7c15u;
+  const uint64_t hash = static_cast<uint64_t>(product >> 64) ^ static_cast<uint64_t>(product);
+  return hash | 1;
 }
 
 enum class AllocOutcome : uint8_t { kDone, kNoRoom };
@@ -68,9 +69,18 @@ class Lane {
                     memtally_ledger_header* header, uint32_t number, uint32_t ring_capacity);
 
   LaneLock& lock() { return lock_; }
-  void Prefetch(uint64_t hash) const { index_.Prefetch(hash); }
   uint64_t offset() const { return offset_; }
   uint32_t number() const { return number_; }
+
+  // The frequent case of Alloc: nothing is replaced, nothing grows, everything fits into a record.  kMiss: it is not
+  // that case, and nothing was changed.  kDoneBound: done, and TakeAfter has something to tell.
+  enum class Fast : uint8_t { kDone, kDoneBound, kMiss };
+  Fast TryAlloc(const LaneEntry& entry, uint64_t hash, const AccountFacts& account, uint64_t id, uint64_t address,
+                uint64_t bytes_requested, uint64_t bytes_per_bank, uint32_t thread, uint32_t tag);
+
+  // The frequent case of Free: a plain buffer of an open device.
+  Fast TryFree(const LaneEntry& entry, uint64_t hash, const AccountFacts& account, uint64_t id, uint32_t thread,
+               uint32_t tag);
 
   // A buffer was allocated.
   AllocOutcome Alloc(const LaneEntry& entry, uint64_t hash, uint32_t account, const BufferFacts& facts);
@@ -126,9 +136,9 @@ class Lane {
   bool HasEvidence(uint32_t account_count) const;
 
   void SetOwnerThread(uint32_t thread) { __atomic_store_n(&lane_->owner_thread, thread, __ATOMIC_RELAXED); }
-  // Events so far, from which on a recorder may be behind; see recorder_gate.hpp.
-  uint64_t events() const { return sequence_ / 2; }
-  bool NeedsAttention() const { return sequence_ >= attention_sequence_; }
+  // Events so far.
+  uint64_t events() const { return lane_->sequence / 2; }
+  bool NeedsAttention() const { return lane_->sequence >= attention_sequence_; }
   // Reserves ring pages and looks after the clock; the next attention comes at `next_event` at the latest.
   void Attend(const LaneEntry& entry, uint64_t next_event);
   void AddUnread(const LaneEntry& entry, uint64_t events);
@@ -144,10 +154,11 @@ class Lane {
 
   Lane() = default;
 
-  // --- transactions
-  void Begin(uint32_t account, uint64_t slot, uint64_t old_size_account_flags) {
+  // --- transactions; the sequence is even before Begin and after End
+  [[gnu::always_inline]] void Begin(uint32_t account, uint64_t slot, uint64_t old_size_account_flags) {
     memtally_undo& undo = lane_->undo;
-    __atomic_store_n(&lane_->sequence, sequence_ + 1, __ATOMIC_RELAXED);
+    const uint64_t odd = lane_->sequence + 1;
+    __atomic_store_n(&lane_->sequence, odd, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_RELEASE);
     undo.account = account;
     undo.words = 0;
@@ -155,7 +166,7 @@ class Lane {
     undo.old_size_account_flags = old_size_account_flags;
     if (account != MEMTALLY_NONE) undo.old_sums = sums_[account];
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    __atomic_store_n(&undo.sequence, sequence_ + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&undo.sequence, odd, __ATOMIC_RELAXED);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
   }
   // Changes any word of the file within the transaction.
@@ -171,32 +182,45 @@ class Lane {
     Set(word, offset_ + static_cast<uint64_t>(reinterpret_cast<uint8_t*>(word) - reinterpret_cast<uint8_t*>(lane_)),
         value);
   }
-  void End() {
+  [[gnu::always_inline]] void End() {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    sequence_ += 2;
-    __atomic_store_n(&lane_->sequence, sequence_, __ATOMIC_RELEASE);
+    __atomic_store_n(&lane_->sequence, lane_->sequence + 1, __ATOMIC_RELEASE);
   }
-  void PutEvent(uint64_t id, uint64_t address, uint64_t size_word, uint64_t bank_word, uint64_t time_word,
-                uint64_t slot_group) {
-    *ring_next_ = {{id, address, size_word, bank_word, time_word}, slot_group};
-    ring_next_ += ring_step_;
-    if (ring_next_ == ring_end_) ring_next_ = ring_begin_;
+  [[gnu::always_inline]] void PutEvent(uint64_t id, uint64_t address, uint64_t size_word, uint64_t bank_word,
+                                       uint64_t time_word, uint64_t slot_group) {
+    memtally_event* event = ring_next_;
+    event->record.id = id;
+    event->record.address = address;
+    event->record.size_account_flags = size_word;
+    event->record.bank_thread_time = bank_word;
+    event->record.time_tag = time_word;
+    event->slot_group = slot_group;
+    ++event;
+    ring_next_ = event == ring_end_ ? ring_begin_ : event;
   }
 
   // --- parts of operations
   uint64_t Banks(uint32_t account) const { return accounts_[account].banks.load(std::memory_order_relaxed); }
   bool IsOpen(uint32_t account) const { return accounts_[account].open.load(std::memory_order_relaxed); }
-  AllocOutcome AllocRarely(uint64_t hash, uint32_t account, const BufferFacts& facts, uint32_t replaced);
-  FreeOutcome FreeRarely(uint64_t hash, uint32_t slot, uint32_t matches, uint32_t thread, uint32_t tag);
+  bool InsertInIndex(uint64_t hash, uint32_t slot);
+  // The place of a live key, wherever it is.
+  [[gnu::noinline]] IdIndex::Place FindKey(uint64_t hash, uint64_t id, uint32_t account) const;
+  void FreeSlot(uint64_t hash, uint32_t slot, uint32_t matches, uint32_t thread, uint32_t tag);
   bool FirstUse(uint32_t account);
   bool ReserveMoreSums(uint32_t account);
   void CountAnomaly(memtally_anomaly anomaly, uint64_t bytes, const memtally_event& event);
-  void RaisePeaks(memtally_sums& sums);
-  void CheckBound(uint32_t account);
-  void DropSlot(uint64_t hash, uint32_t slot);
-  bool MatchesKey(uint32_t slot, uint64_t id, uint32_t account) const {
+  // False if the sums rose above the lane's bound.
+  bool AddToSums(uint32_t account, uint64_t requested, uint64_t reserved);
+  void DropSlot(uint64_t hash, uint32_t slot) {
+    index_.Erase(hash, slot);
+    if (!table_.GiveBack(slot)) ++lost_slots_;
+  }
+  [[gnu::always_inline]] bool MatchesKey(uint32_t slot, uint64_t id, uint32_t account) const {
     const memtally_record* record = table_.At(slot);
-    return record->id == id && AccountOf(*record) == account && (record->size_account_flags & kLive) != 0;
+    // The account and the flag LIVE, in one comparison.
+    constexpr uint64_t kMask = (uint64_t{MEMTALLY_MAX_ACCOUNTS - 1} << MEMTALLY_ACCOUNT_SHIFT) | kLive;
+    return record->id == id &&
+           (record->size_account_flags & kMask) == ((uint64_t{account} << MEMTALLY_ACCOUNT_SHIFT) | kLive);
   }
   bool MatchesAnyKind(uint32_t slot, uint64_t id, uint32_t device, uint8_t reporter) const;
   static uint64_t HashOfSlot(const void* lane, uint32_t slot);
@@ -204,12 +228,10 @@ class Lane {
   LaneLock lock_;
   memtally_lane* lane_ = nullptr;
   memtally_sums* sums_ = nullptr;
-  uint64_t sequence_ = 0;            // the file's, even
-  uint64_t attention_sequence_ = 0;  // from here on NeedsAttention
+  uint64_t attention_sequence_ = 0;  // from this sequence on NeedsAttention
   memtally_event* ring_next_ = nullptr;
   memtally_event* ring_begin_ = nullptr;
   memtally_event* ring_end_ = nullptr;
-  ptrdiff_t ring_step_ = 0;  // 0 while events are dropped: they all go to `dropped_event_`
   const AccountFacts* accounts_ = nullptr;
   Bound* bounds_ = nullptr;  // for each account
   const LedgerClock* clock_ = nullptr;
@@ -227,106 +249,95 @@ class Lane {
   memtally_event* ring_ = nullptr;
   uint64_t more_sums_reserved_ = 0;  // a bit for each page of the lane that has been reserved for more sums
   uint64_t lost_slots_ = 0;
-  memtally_event dropped_event_ = {};
+  memtally_event dropped_event_ = {};  // the whole ring while events are dropped
 };
 
-inline AllocOutcome Lane::Alloc(const LaneEntry&, uint64_t hash, uint32_t account, const BufferFacts& facts) {
-  const uint32_t replaced = index_.Find(hash, [&](uint32_t slot) { return MatchesKey(slot, facts.id, account); });
-  uint32_t slot;
-  if (replaced != IdIndex::kNoSlot || bounds_[account].requested == 0 || facts.imported || NeedsExtension(facts))
-      [[unlikely]] {
-    return AllocRarely(hash, account, facts, replaced);
-  }
-  if (!table_.Offer(*file_, &slot) || !index_.Prepare(slot + 1, table_.slots_used(), &HashOfSlot, this) ||
-      !index_.Insert(hash, slot)) [[unlikely]] {
-    return AllocOutcome::kNoRoom;
-  }
-  table_.Take();
-  memtally_record* record = table_.At(slot);
+[[gnu::always_inline]] inline bool Lane::AddToSums(uint32_t account, uint64_t requested, uint64_t reserved) {
   memtally_sums& sums = sums_[account];
-  Begin(account, slot, record->size_account_flags);
+  const uint64_t allocated_requested = sums.allocated_requested + requested;
+  const uint64_t allocated_reserved = sums.allocated_reserved + reserved;
+  const uint64_t live_requested = allocated_requested - sums.freed_requested;
+  const uint64_t live_reserved = allocated_reserved - sums.freed_reserved;
+  ++sums.allocations;
+  sums.allocated_requested = allocated_requested;
+  sums.allocated_reserved = allocated_reserved;
+  if (live_requested > sums.peak_requested) sums.peak_requested = live_requested;
+  if (live_reserved > sums.peak_reserved) sums.peak_reserved = live_reserved;
+  const Bound& bound = bounds_[account];
+  return live_requested <= bound.requested && live_reserved <= bound.reserved;
+}
+
+[[gnu::always_inline]] inline Lane::Fast Lane::TryAlloc(const LaneEntry&, uint64_t hash, const AccountFacts& account,
+                                                        uint64_t id, uint64_t address, uint64_t bytes_requested,
+                                                        uint64_t bytes_per_bank, uint32_t thread, uint32_t tag) {
+  const uint32_t number = account.number;
+  uint32_t slot;
+  if (!index_.IsReady() || bounds_[number].requested == 0 || !table_.OfferUsed(&slot) ||
+      ((bytes_requested >> MEMTALLY_REQUESTED_BITS) | (bytes_per_bank >> MEMTALLY_PER_BANK_BITS)) != 0) [[unlikely]] {
+    return Fast::kMiss;
+  }
+  uint32_t* vacancy;
+  const IdIndex::Place replaced = index_.FindReady(
+      hash, &vacancy, [&](uint32_t candidate) { return MatchesKey(candidate, id, number); },
+      [&] { return FindKey(hash, id, number); });
+  if (vacancy == nullptr || replaced) [[unlikely]]
+    return Fast::kMiss;
+  index_.InsertAt(vacancy, hash, slot);
+  table_.TakeUsed();
+  memtally_record* record = table_.At(slot);
+  Begin(number, slot, record->size_account_flags);
   const uint64_t time = clock_->Units();
-  const uint64_t size_word = SizeWord(facts.bytes_requested, account, 0);
-  const uint64_t bank_word = BankWord(facts.bytes_per_bank, facts.thread, time);
-  const uint64_t time_word = TimeWord(time, facts.tag);
-  PutEvent(facts.id, facts.address, size_word | OperationFlags(MEMTALLY_OP_ALLOC, 0), bank_word, time_word, slot);
-  record->id = facts.id;
-  record->address = facts.address;
+  const uint64_t size_word = bytes_requested | (uint64_t{number} << MEMTALLY_ACCOUNT_SHIFT);
+  const uint64_t bank_word =
+      bytes_per_bank | (uint64_t{thread} << MEMTALLY_THREAD_SHIFT) | ((time >> 48) << MEMTALLY_TIME_HIGH_SHIFT);
+  const uint64_t time_word = (time << MEMTALLY_TIME_LOW_SHIFT) | tag;
+  PutEvent(id, address, size_word | OperationFlags(MEMTALLY_OP_ALLOC, 0), bank_word, time_word, slot);
+  record->id = id;
+  record->address = address;
   record->bank_thread_time = bank_word;
   record->time_tag = time_word;
   __atomic_store_n(&record->size_account_flags, size_word | kLive, __ATOMIC_RELAXED);
-  ++sums.allocations;
-  sums.allocated_requested += facts.bytes_requested;
-  sums.allocated_reserved += facts.bytes_per_bank * Banks(account);
-  RaisePeaks(sums);
+  const bool in_bound =
+      AddToSums(number, bytes_requested, bytes_per_bank * account.banks.load(std::memory_order_relaxed));
   End();
-  CheckBound(account);
-  return AllocOutcome::kDone;
-}
-
-inline void Lane::RaisePeaks(memtally_sums& sums) {
-  const uint64_t requested = sums.allocated_requested - sums.freed_requested;
-  const uint64_t reserved = sums.allocated_reserved - sums.freed_reserved;
-  if (requested > sums.peak_requested) sums.peak_requested = requested;
-  if (reserved > sums.peak_reserved) sums.peak_reserved = reserved;
-}
-
-inline void Lane::CheckBound(uint32_t account) {
-  const memtally_sums& sums = sums_[account];
-  const Bound& bound = bounds_[account];
-  if (sums.allocated_requested - sums.freed_requested > bound.requested ||
-      sums.allocated_reserved - sums.freed_reserved > bound.reserved) [[unlikely]] {
+  if (!in_bound) [[unlikely]] {
     after_ |= kBoundExceeded;
+    return Fast::kDoneBound;
   }
+  return Fast::kDone;
 }
 
-inline FreeOutcome Lane::Free(const LaneEntry&, uint64_t hash, uint32_t device, uint32_t account, uint8_t reporter,
-                              uint64_t id, uint32_t thread, uint32_t tag) {
-  uint32_t slot;
-  if (account != kNoAccount) [[likely]] {
-    slot = index_.Find(hash, [&](uint32_t candidate) { return MatchesKey(candidate, id, account); });
-  } else {
-    uint32_t newest = IdIndex::kNoSlot;
-    uint32_t matches = 0;
-    index_.Find(hash, [&](uint32_t candidate) {
-      if (MatchesAnyKind(candidate, id, device, reporter)) {
-        ++matches;
-        if (newest == IdIndex::kNoSlot || TimeOf(*table_.At(candidate)) >= TimeOf(*table_.At(newest)))
-          newest = candidate;
-      }
-      return false;
-    });
-    slot = newest;
-    if (matches > 1) return FreeRarely(hash, slot, matches, thread, tag);
-  }
-  if (slot == IdIndex::kNoSlot) [[unlikely]]
-    return FreeOutcome::kUnknown;
-  memtally_record* record = table_.At(slot);
+[[gnu::always_inline]] inline Lane::Fast Lane::TryFree(const LaneEntry&, uint64_t hash, const AccountFacts& account,
+                                                       uint64_t id, uint32_t thread, uint32_t tag) {
+  const uint32_t number = account.number;
+  if (!index_.IsReady() || !table_.CanGiveBack()) [[unlikely]]
+    return Fast::kMiss;
+  const IdIndex::Place place = index_.FindReady(
+      hash, [&](uint32_t candidate) { return MatchesKey(candidate, id, number); },
+      [&] { return FindKey(hash, id, number); });
+  if (!place) [[unlikely]]
+    return Fast::kMiss;
+  memtally_record* record = table_.At(place.slot);
   const uint64_t old_word = record->size_account_flags;
-  const uint32_t of_account = AccountOf(*record);
-  if ((old_word & (kImported | kExtended)) != 0 || !IsOpen(of_account)) [[unlikely]] {
-    return FreeRarely(hash, slot, 1, thread, tag);
+  if ((old_word & (kImported | kExtended)) != 0 || !account.open.load(std::memory_order_relaxed)) [[unlikely]] {
+    return Fast::kMiss;
   }
   const uint64_t per_bank = PerBankOf(*record);
-  const uint64_t requested = RequestedOf(*record);
-  memtally_sums& sums = sums_[of_account];
-  Begin(of_account, slot, old_word);
+  Begin(number, place.slot, old_word);
   const uint64_t time = clock_->Units();
-  PutEvent(id, record->address, SizeWord(requested, of_account, OperationFlags(MEMTALLY_OP_FREE, 0)),
-           BankWord(per_bank, thread, time), TimeWord(time, tag), slot);
+  PutEvent(id, record->address,
+           (old_word & ~(uint64_t{0xff} << MEMTALLY_FLAGS_SHIFT)) | OperationFlags(MEMTALLY_OP_FREE, 0),
+           per_bank | (uint64_t{thread} << MEMTALLY_THREAD_SHIFT) | ((time >> 48) << MEMTALLY_TIME_HIGH_SHIFT),
+           (time << MEMTALLY_TIME_LOW_SHIFT) | tag, place.slot);
   __atomic_store_n(&record->size_account_flags, old_word & ~kLive, __ATOMIC_RELAXED);
+  memtally_sums& sums = sums_[number];
   ++sums.frees;
-  sums.freed_requested += requested;
-  sums.freed_reserved += per_bank * Banks(of_account);
+  sums.freed_requested += RequestedOf({0, 0, old_word, 0, 0});
+  sums.freed_reserved += per_bank * account.banks.load(std::memory_order_relaxed);
   End();
-  DropSlot(hash, slot);
-  return FreeOutcome::kDone;
-}
-
-inline void Lane::DropSlot(uint64_t hash, uint32_t slot) {
-  index_.Erase(hash, slot);
-  if (!table_.GiveBack(slot)) [[unlikely]]
-    ++lost_slots_;
+  index_.Erase(place);
+  table_.GiveBackSurely(place.slot);
+  return Fast::kDone;
 }
 
 }  // namespace memtally::writer

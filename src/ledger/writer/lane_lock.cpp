@@ -5,6 +5,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "ledger/writer/syscall_scope.hpp"
+
 namespace memtally::writer {
 
 namespace {
@@ -16,6 +18,7 @@ bool Barrier() { return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED
 }  // namespace
 
 void LaneLock::RegisterProcess() {
+  const SyscallScope unnoticed;
   g_membarrier.store(syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 && Barrier(),
                      std::memory_order_relaxed);
 }

@@ -13,7 +13,6 @@ static_assert(base::kTickClockKind == MEMTALLY_CLOCK_X86_TSC || base::kTickClock
 
 constexpr char kClockSourceFile[] = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
 constexpr uint64_t kPairAgeNs = 100'000'000;
-constexpr uint32_t kCounterShift = 2;  // about a nanosecond a unit: 56 bits then last two years
 
 bool KernelTrustsCounter() {
   char source[64];
@@ -45,17 +44,16 @@ void LedgerClock::Start(memtally_ledger_header* header) {
   uint64_t ns = 0;
   if (by_counter_) {
     ReadBoth(&ticks, &ns);
-    shift_ = base::StatedTickHz() == 0 ? kCounterShift : 0;
+    header->clock_shift = base::kTickShift;
     header->clock_kind = base::kTickClockKind;
     header->clock_hz = base::StatedTickHz();
   } else {
     ticks = ns = MonotonicNs();
-    shift_ = 0;
+    header->clock_shift = 0;
     header->clock_kind = MEMTALLY_CLOCK_MONOTONIC;
     header->clock_hz = 1'000'000'000;
   }
   start_ticks_ = ticks;
-  header->clock_shift = shift_;
   header->clock_start_ticks = ticks;
   header->clock_start_ns = ns;
 }

@@ -10,8 +10,8 @@
 
 #include <memtally/abi/ledger_format.h>
 
-#include "ledger/writer/cancel_guard.hpp"
 #include "ledger/writer/pages.hpp"
+#include "ledger/writer/syscall_scope.hpp"
 #include "ledger/writer/text.hpp"
 
 namespace memtally::writer {
@@ -169,7 +169,7 @@ int LedgerFile::CheckedDescriptor() {
 }
 
 bool LedgerFile::Reserve(uint64_t offset, size_t bytes) {
-  const CancelGuard no_cancellation;
+  const SyscallScope unnoticed;
   const uint64_t first = offset & ~uint64_t{MEMTALLY_PAGE_BYTES - 1};
   const uint64_t last = RoundUpToPages(offset + bytes);
   if (!SizeIsAllowed(last)) return false;
@@ -181,7 +181,7 @@ bool LedgerFile::Reserve(uint64_t offset, size_t bytes) {
 }
 
 uint8_t* LedgerFile::AddExtent(size_t bytes, uint64_t* offset) {
-  const CancelGuard no_cancellation;
+  const SyscallScope unnoticed;
   bytes = RoundUpToPages(bytes);
   const FutexGuard guard(lock_);
   if (!guard.held() || !SizeIsAllowed(end_ + bytes)) return nullptr;
@@ -203,13 +203,13 @@ uint8_t* LedgerFile::AddExtent(size_t bytes, uint64_t* offset) {
 }
 
 bool LedgerFile::ReadControl(void* buffer, size_t bytes, uint64_t offset) const {
-  const CancelGuard no_cancellation;
+  const SyscallScope unnoticed;
   if (!DescriptorIsOurs(control_fd_, control_dev_, control_ino_)) return false;
   return pread(control_fd_, buffer, bytes, static_cast<off_t>(offset)) == static_cast<ssize_t>(bytes);
 }
 
 bool LedgerFile::RecorderHoldsLock() const {
-  const CancelGuard no_cancellation;
+  const SyscallScope unnoticed;
   if (!DescriptorIsOurs(control_fd_, control_dev_, control_ino_)) return false;
   struct flock lock {};
   lock.l_type = F_WRLCK;
@@ -227,7 +227,7 @@ void LedgerFile::Unlink() {
 }
 
 void LedgerFile::Discard() {
-  const CancelGuard no_cancellation;
+  const SyscallScope unnoticed;
   Unlink();
   munmap(fixed_, end_);
   fixed_ = nullptr;
@@ -237,7 +237,7 @@ void LedgerFile::Discard() {
 }
 
 void LedgerFile::AbandonInChild() {
-  const CancelGuard no_cancellation;
+  const SyscallScope unnoticed;
   // The child's copies of the descriptors: closing them does not touch the parent's lock, which belongs to the parent.
   if (DescriptorIsOurs(fd_, dev_, ino_)) close(fd_);
   if (DescriptorIsOurs(control_fd_, control_dev_, control_ino_)) close(control_fd_);

@@ -3,8 +3,8 @@
 
 #include <cstring>
 
-#include "ledger/writer/cancel_guard.hpp"
 #include "ledger/writer/process_facts.hpp"
+#include "ledger/writer/syscall_scope.hpp"
 #include "ledger/writer/text.hpp"
 
 namespace memtally::writer {
@@ -48,7 +48,7 @@ uint32_t RingCapacity(uint32_t lane) {
 }  // namespace
 
 MakeResult LedgerWriter::Make(const char* directory, bool is_private) {
-  const CancelGuard no_cancellation;
+  const SyscallScope unnoticed;
   memtally_ledger_header identity{};
   MakeRunId(identity.run_id);
   FillIdentity(&identity);

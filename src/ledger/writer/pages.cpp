@@ -3,6 +3,8 @@
 
 #include <sys/mman.h>
 
+#include "ledger/writer/syscall_scope.hpp"
+
 namespace memtally::writer {
 
 namespace {
@@ -10,6 +12,7 @@ constexpr size_t kHugePageBytes = size_t{2} << 20;
 }
 
 void* MapPages(size_t bytes) {
+  const SyscallScope unnoticed;
   bytes = RoundUpToPages(bytes);
   void* pages = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (pages == MAP_FAILED) return nullptr;
@@ -23,6 +26,7 @@ void UnmapPages(void* pages, size_t bytes) {
 }
 
 void* RemapPages(void* pages, size_t old_bytes, size_t new_bytes) {
+  const SyscallScope unnoticed;
   void* moved = mremap(pages, old_bytes, new_bytes, MREMAP_MAYMOVE);
   return moved == MAP_FAILED ? nullptr : moved;
 }

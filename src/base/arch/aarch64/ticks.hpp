@@ -8,6 +8,7 @@
 namespace memtally::base {
 
 inline constexpr uint32_t kTickClockKind = 3;  // as the ledger format numbers it
+inline constexpr uint32_t kTickShift = 0;      // ledgers keep ticks >> this: a counter of 1 GHz or less
 inline constexpr const char* kTickClockSource = "arch_sys_counter";
 
 inline uint64_t ReadTicks() {

@@ -8,6 +8,8 @@
 namespace memtally::base {
 
 inline constexpr uint32_t kTickClockKind = 2;  // as the ledger format numbers it
+inline constexpr uint32_t kTickShift =
+    2;  // ledgers keep ticks >> this: about a nanosecond a unit: 56 bits then last more than two years
 inline constexpr const char* kTickClockSource =
     "tsc";  // the kernel's name of a clock source that makes the counter reliable
 

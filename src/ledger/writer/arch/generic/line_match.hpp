@@ -14,4 +14,10 @@ inline uint32_t MatchLine(const uint32_t* line, uint32_t mask, uint32_t value) {
   return bits;
 }
 
+// The same, and *empty has bit i set if line[i] == 0.
+inline uint32_t MatchLineTwice(const uint32_t* line, uint32_t mask, uint32_t value, uint32_t* empty) {
+  *empty = MatchLine(line, ~uint32_t{0}, 0);
+  return MatchLine(line, mask, value);
+}
+
 }  // namespace memtally::writer
