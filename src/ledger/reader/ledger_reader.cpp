@@ -39,9 +39,10 @@ void BuildView(ReadLevel level, uint32_t account, const reader::LedgerCopy& copy
                LedgerView* view) {
   const memtally_ledger_header& header = copy.header();
   const bool same_boot = reader::IsThisBoot(header.boot_id);
-  uint64_t pair_ticks = 0;
-  uint64_t pair_ns = 0;
-  if (header.clock_kind != MEMTALLY_CLOCK_MONOTONIC) ReadClockPair(bytes, &pair_ticks, &pair_ns);
+  // On the same boot the reader's own clocks serve, and the pair only if they look wrong.
+  uint64_t pair_ticks = header.clock_pair_ticks;
+  uint64_t pair_ns = header.clock_pair_ns;
+  if (!same_boot && header.clock_kind != MEMTALLY_CLOCK_MONOTONIC) ReadClockPair(bytes, &pair_ticks, &pair_ns);
   const reader::TimeLine time(header, pair_ticks, pair_ns, same_boot);
 
   reader::ViewBuilder builder(copy, bytes, time, view);
