@@ -188,7 +188,8 @@ AllocOutcome Lane::Alloc(const LaneEntry&, uint64_t hash, uint32_t account, cons
       sums.freed_reserved += old_per_bank * Banks(account);
     }
     CountAnomaly(MEMTALLY_ANOMALY_REPLACED, old_requested, event);
-    Set(&old->size_account_flags, table_.OffsetOf(replaced), old->size_account_flags & ~kLive);
+    Set(&old->size_account_flags, table_.OffsetOf(replaced) + offsetof(memtally_record, size_account_flags),
+        old->size_account_flags & ~kLive);
   }
   record->id = facts.id;
   record->address = extended ? extension_slot : facts.address;
