@@ -96,7 +96,7 @@ struct LedgerAccount {
   uint64_t peak_requested = 0, peak_reserved = 0;  // sums that were really reached
   uint64_t peak_requested_slack = 0, peak_reserved_slack = 0;  // 0: exact
   uint64_t failed_allocations = 0, failed_requested = 0;
-  uint64_t imported = 0, imported_requested = 0;
+  uint64_t imported = 0, imported_requested = 0;  // live ones; 0 once the device is closed
 };
 
 struct LedgerBuffer {
@@ -138,7 +138,7 @@ struct LedgerGroup {
 struct LedgerAnomaly {
   uint64_t count = 0;
   uint64_t bytes_requested = 0;
-  std::vector<LedgerEvent> last;  // oldest first, at most 4 of each lane
+  std::vector<LedgerEvent> last;  // oldest first, at most 4 of each lane; `number` counts the lane's anomalies of this sort
 };
 
 struct LedgerCounters {
@@ -221,6 +221,7 @@ std::vector<LedgerPlace> FindLedgers(std::vector<std::string>* problems = nullpt
 // Removes what a dead process of this user (for root: of any user) left and is not worth keeping: files without
 // evidence at once, pages without live buffers, and, beyond `cap_bytes` for each user, the oldest files.  Never touches
 // a ledger whose lock is held.
+// Only in this process's own directory of ledgers, not in those of other mount namespaces.
 struct CleanUpResult {
   uint64_t removed_files = 0;
   uint64_t freed_bytes = 0;

@@ -13,7 +13,8 @@ namespace {
 void Write(const std::string& path, char choice, const memtally::test::LedgerBuilder& builder) {
   std::ofstream file(path, std::ios::binary);
   file.put(choice);
-  file.write(reinterpret_cast<const char*>(builder.bytes().data()), static_cast<std::streamsize>(builder.bytes().size()));
+  file.write(reinterpret_cast<const char*>(builder.bytes().data()),
+             static_cast<std::streamsize>(builder.bytes().size()));
 }
 
 }  // namespace

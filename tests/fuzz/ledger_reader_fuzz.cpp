@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Fuzzer of the ledger reader.  The first byte of an input says whether the ledger's process seems to live, and what of the
-// rest is made right so that the fuzzer gets past the first page; the others are the file.
+// Fuzzer of the ledger reader.  The first byte of an input says whether the ledger's process seems to live, and what of
+// the rest is made right so that the fuzzer gets past the first page; the others are the file.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -59,7 +59,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   {
     memtally::LedgerError error;
-    const auto reader = memtally::reader::ReaderAccess::Open(memtally::reader::HeldDescriptor::Borrow(fd), "input", &error);
+    const auto reader =
+        memtally::reader::ReaderAccess::Open(memtally::reader::HeldDescriptor::Borrow(fd), "input", &error);
     Require((reader == nullptr) == static_cast<bool>(error));
     memtally::LedgerView view;
     for (const auto level : {memtally::ReadLevel::kTotals, memtally::ReadLevel::kAccount, memtally::ReadLevel::kAll}) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LedgerBuilder: makes the bytes of a ledger from docs/formats/ledger.md, by offsets, without any code of the tracker or of the
-// reader.  Tests make with it what a tracker would write, and what none ever would.
+// LedgerBuilder: makes the bytes of a ledger from docs/formats/ledger.md, by offsets, without any code of the tracker
+// or of the reader.  Tests make with it what a tracker would write, and what none ever would.
 #pragma once
 
 #include <fcntl.h>
@@ -189,8 +189,8 @@ class LedgerBuilder {
     Put<uint64_t>(at + 24, b.per_bank | b.thread << 40 | (b.units >> 48) << 56);
     Put<uint64_t>(at + 32, b.tag | b.units << 16);
   }
-  void PutExtension(uint64_t at, uint64_t address, uint64_t group, uint64_t stack, uint64_t requested, uint64_t per_bank,
-                    uint64_t flags = kExtension) {
+  void PutExtension(uint64_t at, uint64_t address, uint64_t group, uint64_t stack, uint64_t requested,
+                    uint64_t per_bank, uint64_t flags = kExtension) {
     Put<uint64_t>(at, address);
     Put<uint64_t>(at + 8, group);
     Put<uint64_t>(at + 16, stack | flags << 56);
@@ -310,7 +310,8 @@ class TemporaryDirectory {
   // Pages of zeros become holes.
   static std::string WriteBytes(const std::string& path, const std::vector<uint8_t>& bytes) {
     const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0 || ftruncate(fd, static_cast<off_t>(bytes.size())) != 0) throw std::runtime_error("cannot write " + path);
+    if (fd < 0 || ftruncate(fd, static_cast<off_t>(bytes.size())) != 0)
+      throw std::runtime_error("cannot write " + path);
     static const std::vector<uint8_t> zeros(4096);
     for (size_t at = 0; at < bytes.size(); at += 4096) {
       const size_t now = std::min<size_t>(4096, bytes.size() - at);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Ledgers that no tracker would write: cut, mutated, lying, moving.  A reader neither crashes nor hangs nor takes memory for what a
-// number in them claims, and what it shows can be.
-#include <gtest/gtest.h>
+// Ledgers that no tracker would write: cut, mutated, lying, moving.  A reader neither crashes nor hangs nor takes
+// memory for what a number in them claims, and what it shows can be.
 #include <sys/mman.h>
 
 #include <atomic>
@@ -11,6 +10,8 @@
 #include <random>
 #include <string>
 #include <thread>
+
+#include <gtest/gtest.h>
 
 #include <memtally/ledger_reader.hpp>
 
@@ -79,21 +80,44 @@ TEST_F(LedgerHostileTest, Mutations) {
       for (uint64_t i = 0, n = 1 + upto(12); i < n; ++i) {
         uint64_t at = 0;
         switch (upto(8)) {
-          case 0: at = kClockKindAt + upto(1176 - kClockKindAt); break;
-          case 1: at = kLaneDirectoryAt + upto(24); break;
-          case 2: at = catalog + upto(64 * 12); break;
-          case 3: at = tags + upto(128 * 4); break;
-          case 4: at = original.LaneAt(static_cast<uint32_t>(upto(2))) + upto(kAnomaliesAt); break;
-          case 5: at = original.LaneAt(static_cast<uint32_t>(upto(2))) + kUndoAt + upto(608); break;
-          case 6: at = original.LaneAt(static_cast<uint32_t>(upto(2))) + kRingAt + upto(3000); break;
-          default: at = 16 + upto(original.bytes().size() - 24); break;
+          case 0:
+            at = kClockKindAt + upto(1176 - kClockKindAt);
+            break;
+          case 1:
+            at = kLaneDirectoryAt + upto(24);
+            break;
+          case 2:
+            at = catalog + upto(64 * 12);
+            break;
+          case 3:
+            at = tags + upto(128 * 4);
+            break;
+          case 4:
+            at = original.LaneAt(static_cast<uint32_t>(upto(2))) + upto(kAnomaliesAt);
+            break;
+          case 5:
+            at = original.LaneAt(static_cast<uint32_t>(upto(2))) + kUndoAt + upto(608);
+            break;
+          case 6:
+            at = original.LaneAt(static_cast<uint32_t>(upto(2))) + kRingAt + upto(3000);
+            break;
+          default:
+            at = 16 + upto(original.bytes().size() - 24);
+            break;
         }
         if (upto(2) != 0) at &= ~uint64_t{7};
         if (at < 16 || (at > 56 && at < 72)) continue;  // magic, version, owner: refused at once, tested elsewhere
         const uint64_t old = original.Get<uint64_t>(at);
-        const uint64_t values[] = {random(), 0, ~uint64_t{0}, old + 1, old - 1, old ^ (uint64_t{1} << upto(64)), upto(4096) * 8,
+        const uint64_t values[] = {random(),
+                                   0,
+                                   ~uint64_t{0},
+                                   old + 1,
+                                   old - 1,
+                                   old ^ (uint64_t{1} << upto(64)),
+                                   upto(4096) * 8,
                                    original.Get<uint64_t>(upto(original.bytes().size()) & ~uint64_t{7}),
-                                   original.LaneAt(0) + upto(200000) * 8, uint64_t{1} << upto(64)};
+                                   original.LaneAt(0) + upto(200000) * 8,
+                                   uint64_t{1} << upto(64)};
         const uint64_t value = values[upto(std::size(values))];
         ASSERT_EQ(pwrite(fd, &value, 1 + upto(8), static_cast<off_t>(at)) > 0, true);
         touched.push_back(at);
@@ -113,7 +137,8 @@ TEST_F(LedgerHostileTest, Mutations) {
 
 TEST_F(LedgerHostileTest, EveryNumberThatLies) {
   const LedgerBuilder original = SampleLedger();
-  std::vector<uint64_t> places = {kClockShiftAt, kClockHzAt, kClockStartTicksAt, kClockStartNsAt, kFileEndAt, kLaneCountAt};
+  std::vector<uint64_t> places = {kClockShiftAt,   kClockHzAt, kClockStartTicksAt,
+                                  kClockStartNsAt, kFileEndAt, kLaneCountAt};
   for (const uint64_t area : {kCatalogAt, kThreadsAt, kTagsAt, kGroupsAt}) {
     for (const uint64_t part : {0, 8, 12}) places.push_back(area + part);
   }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Ledgers that are written while they are read: what is called exact must add up to the byte.
-#include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/mman.h>
 
@@ -13,6 +12,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include <memtally/ledger_reader.hpp>
 
@@ -34,7 +35,9 @@ class LaneWriter {
   }
 
   void Alloc(uint64_t slot, uint64_t id, uint64_t requested) { Change(slot, id, requested, true); }
-  void Free(uint64_t slot) { Change(slot, Word(SlotAt(slot)), Word(SlotAt(slot) + 16) & ((uint64_t{1} << 46) - 1), false); }
+  void Free(uint64_t slot) {
+    Change(slot, Word(SlotAt(slot)), Word(SlotAt(slot) + 16) & ((uint64_t{1} << 46) - 1), false);
+  }
   bool IsLive(uint64_t slot) const { return (Word(SlotAt(slot) + 16) >> 56 & kLive) != 0; }
 
   // Leaves a call half done, and ends it.
@@ -51,8 +54,12 @@ class LaneWriter {
   }
 
  private:
-  uint64_t SlotAt(uint64_t slot) const { return slot < 512 ? segment_[0] + 40 * slot : segment_[1] + 40 * (slot - 512); }
-  uint64_t Word(uint64_t at) const { return __atomic_load_n(reinterpret_cast<const uint64_t*>(file_ + at), __ATOMIC_RELAXED); }
+  uint64_t SlotAt(uint64_t slot) const {
+    return slot < 512 ? segment_[0] + 40 * slot : segment_[1] + 40 * (slot - 512);
+  }
+  uint64_t Word(uint64_t at) const {
+    return __atomic_load_n(reinterpret_cast<const uint64_t*>(file_ + at), __ATOMIC_RELAXED);
+  }
   void Store(uint64_t at, uint64_t value) {
     __atomic_store_n(reinterpret_cast<uint64_t*>(file_ + at), value, __ATOMIC_RELAXED);
   }

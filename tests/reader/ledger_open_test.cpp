@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Which files a reader takes for ledgers, whether their processes live, and that looking does no harm.
-#include <gtest/gtest.h>
 #include <sys/stat.h>
 
 #include <filesystem>
 #include <iterator>
 #include <memory>
 #include <string>
+
+#include <gtest/gtest.h>
 
 #include <memtally/ledger_reader.hpp>
 
@@ -98,8 +99,8 @@ TEST_F(LedgerOpenTest, ReadingOnesOwnLedgerKeepsTheLock) {
   builder_.Usual();
   for (const bool by_name : {true, false}) {
     builder_.Put<uint32_t>(kPidAt, static_cast<uint32_t>(getpid()));
-    const std::string path =
-        TemporaryDirectory::WriteBytes(directory_.LedgerPath(3, by_name ? static_cast<uint32_t>(getpid()) : 5), builder_.bytes());
+    const std::string path = TemporaryDirectory::WriteBytes(
+        directory_.LedgerPath(3, by_name ? static_cast<uint32_t>(getpid()) : 5), builder_.bytes());
     const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
     struct flock lock {};
     lock.l_type = F_WRLCK;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Where ledgers are found, and what becomes of those of the dead.
-#include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -9,6 +8,8 @@
 #include <algorithm>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include <memtally/ledger_reader.hpp>
 
@@ -53,9 +54,9 @@ TEST_F(LedgerPlacesTest, NamesOfLedgers) {
   for (const std::string& wrong :
        {"memtally-1000-77-" + run, "memtally-1000-77-" + run + ".ledger2", "memtally-1000-77-" + run + "0.ledger",
         "memtally-01-77-" + run + ".ledger", "memtally--1-77-" + run + ".ledger", "memtally-1-+7-" + run + ".ledger",
-        "memtally-4294967296-7-" + run + ".ledger", "memtally-1-7-" + run.substr(1) + "G.ledger", "emtally-1-7-" + run + ".ledger",
-        std::string("memtally-"), std::string("memtally-1"), std::string("memtally-1-"), std::string("memtally-1-7-"),
-        std::string()}) {
+        "memtally-4294967296-7-" + run + ".ledger", "memtally-1-7-" + run.substr(1) + "G.ledger",
+        "emtally-1-7-" + run + ".ledger", std::string("memtally-"), std::string("memtally-1"),
+        std::string("memtally-1-"), std::string("memtally-1-7-"), std::string()}) {
     EXPECT_FALSE(reader::ParseLedgerName(wrong, &name)) << wrong;
   }
 }
@@ -69,7 +70,8 @@ TEST_F(LedgerPlacesTest, FindsEachFileOnce) {
   const std::string other = directory_.Write(builder_, 5);
   TemporaryDirectory::WriteBytes(directory_.path() + "/memtally-notes.txt", {1});
   size_t here = 0;
-  for (const LedgerPlace& place : FindLedgers()) here += place.path.starts_with(directory_.path()) && !place.other_namespace;
+  for (const LedgerPlace& place : FindLedgers())
+    here += place.path.starts_with(directory_.path()) && !place.other_namespace;
   EXPECT_EQ(here, 2u);
   EXPECT_TRUE(IsFound(other));
 }
@@ -158,9 +160,11 @@ TEST_F(LedgerPlacesTest, GivesBackPagesWithoutLiveBuffers) {
     if (slot % 10'000 != 0) builder_.Free(0, 0, slot, buffer);
   }
   // A live one whose extension lies far away.
-  builder_.PutRecord(builder_.SlotAt(0, 5), 0, {.id = 5, .address = 30'000, .requested = 1, .flags = kLive | kExtended});
+  builder_.PutRecord(builder_.SlotAt(0, 5), 0,
+                     {.id = 5, .address = 30'000, .requested = 1, .flags = kLive | kExtended});
   builder_.PutExtension(builder_.SlotAt(0, 30'000), 0xabc, 7, 0, 1, 0);
-  builder_.PutRecord(builder_.SlotAt(0, 33'333), 0, {.id = 30'000, .address = 30'000, .requested = 100, .per_bank = 10});
+  builder_.PutRecord(builder_.SlotAt(0, 33'333), 0,
+                     {.id = 30'000, .address = 30'000, .requested = 100, .per_bank = 10});
   const std::string path = directory_.Write(builder_);
   const auto read = [&] {
     LedgerError error;

@@ -3,9 +3,9 @@
 // A ledger in which everything that the format knows is there at least once; and what must hold of any view.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <set>
+
+#include <gtest/gtest.h>
 
 #include <memtally/ledger_reader.hpp>
 
@@ -27,16 +27,20 @@ inline LedgerBuilder SampleLedger(bool interrupted = false) {
   b.AddGroup(5, "program 12");
   b.AddLane(16);
   for (uint64_t i = 0; i < 700; ++i) {
-    b.Alloc(0, i % 3 == 0, i, {.id = i, .address = i * 64, .requested = i, .per_bank = 32, .units = i, .thread = 1, .tag = 3});
+    b.Alloc(0, i % 3 == 0, i,
+            {.id = i, .address = i * 64, .requested = i, .per_bank = 32, .units = i, .thread = 1, .tag = 3});
   }
-  for (uint64_t i = 0; i < 700; i += 2) b.Free(0, i % 3 == 0, i, {.id = i, .requested = i, .per_bank = 32, .units = 700 + i});
+  for (uint64_t i = 0; i < 700; i += 2)
+    b.Free(0, i % 3 == 0, i, {.id = i, .requested = i, .per_bank = 32, .units = 700 + i});
   b.Alloc(1, 2, 0, {.id = 9, .requested = 77, .per_bank = 64});
   b.PutRecord(b.SlotAt(1, 1), 0, {.id = 10, .requested = 5, .flags = kLive | kImported});
   b.PutRecord(b.SlotAt(1, 2), 0, {.id = 11, .address = 3, .requested = 5, .flags = kLive | kExtended});
   b.PutExtension(b.SlotAt(1, 3), 0xabc, 5, 1, uint64_t{1} << 50, uint64_t{1} << 44);
   const uint64_t block = b.LaneAt(1) + kAnomaliesAt;
   b.Put<uint64_t>(block, 6);
-  for (uint64_t n = 2; n < 6; ++n) b.PutRecord(block + 16 + 48 * (n % 4), 1023, {.id = n, .units = n, .thread = 1, .flags = uint64_t{kUnknownFree} << 4});
+  for (uint64_t n = 2; n < 6; ++n)
+    b.PutRecord(block + 16 + 48 * (n % 4), 1023,
+                {.id = n, .units = n, .thread = 1, .flags = uint64_t{kUnknownFree} << 4});
   if (interrupted) {
     const uint64_t lane = b.LaneAt(0);
     b.Put<uint64_t>(lane, b.Get<uint64_t>(lane) + 1);
@@ -45,7 +49,8 @@ inline LedgerBuilder SampleLedger(bool interrupted = false) {
     b.Put<uint32_t>(lane + kUndoAt + 12, 3);
     b.Put<uint64_t>(lane + kUndoAt + 16, 5);
     b.Put<uint64_t>(lane + kUndoAt + 24, b.Get<uint64_t>(b.SlotAt(0, 5) + 16));
-    for (uint64_t i = 0; i < 8; ++i) b.Put<uint64_t>(lane + kUndoAt + 32 + 8 * i, b.Get<uint64_t>(b.SumsOf(0, 0) + 8 * i));
+    for (uint64_t i = 0; i < 8; ++i)
+      b.Put<uint64_t>(lane + kUndoAt + 32 + 8 * i, b.Get<uint64_t>(b.SumsOf(0, 0) + 8 * i));
     const uint64_t words[] = {b.SlotAt(0, 7) + 16, b.MoreSumsOf(0, 0), b.CatalogEntry(5) + 48};
     for (uint64_t i = 0; i < 3; ++i) {
       b.Put<uint64_t>(lane + kUndoAt + 96 + 16 * i, words[i]);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a reader makes of ledgers as trackers write them.
-#include <gtest/gtest.h>
-
 #include <memory>
 #include <string>
+
+#include <gtest/gtest.h>
 
 #include <memtally/abi/ledger_format.h>
 #include <memtally/ledger_reader.hpp>
@@ -139,7 +139,8 @@ TEST_F(LedgerViewTest, CompletesExtendedRecords) {
   builder_.AddGroup(0, "unused");
   builder_.AddGroup(5, "program 12: matmul");
   const uint64_t huge = uint64_t{1} << 46;
-  builder_.PutRecord(builder_.SlotAt(0, 0), 0, {.id = 1, .address = 3, .requested = huge - 1, .flags = kLive | kExtended});
+  builder_.PutRecord(builder_.SlotAt(0, 0), 0,
+                     {.id = 1, .address = 3, .requested = huge - 1, .flags = kLive | kExtended});
   builder_.PutExtension(builder_.SlotAt(0, 3), 0xabc, 5, 77, huge + 5, uint64_t{1} << 41);
   // Its extension is no extension.
   builder_.PutRecord(builder_.SlotAt(0, 1), 0, {.id = 2, .address = 4, .requested = 9, .flags = kLive | kExtended});
@@ -331,8 +332,9 @@ TEST_F(LedgerViewTest, TakesBackNothingElsewhere) {
   builder_.Put<uint32_t>(undo + 12, 4'000'000'000u);
   builder_.Put<uint64_t>(undo + 16, ~0ull - 3);
   uint64_t at = undo + 96;
-  for (const uint64_t target : {uint64_t{0}, kPidAt, kLaneCountAt, lane, lane + 1, undo, ~uint64_t{0}, ~uint64_t{7}, uint64_t{1} << 63,
-                                builder_.Get<uint64_t>(kTagsAt), builder_.Get<uint64_t>(kGroupsAt)}) {
+  for (const uint64_t target :
+       {uint64_t{0}, kPidAt, kLaneCountAt, lane, lane + 1, undo, ~uint64_t{0}, ~uint64_t{7}, uint64_t{1} << 63,
+        builder_.Get<uint64_t>(kTagsAt), builder_.Get<uint64_t>(kGroupsAt)}) {
     builder_.Put<uint64_t>(at, target);
     builder_.Put<uint64_t>(at + 8, 0x4141414141414141);
     at += 16;

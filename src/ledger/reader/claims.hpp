@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Claims: which bytes of a file have been given a meaning.  Parts of a ledger never overlap; a file whose parts do could make a
-// reader copy the same gigabyte two thousand times.
+// Claims: which bytes of a file have been given a meaning.  Parts of a ledger never overlap; a file whose parts do
+// could make a reader copy the same gigabyte two thousand times.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,8 @@ class Claims {
  public:
   void Clear() { taken_.clear(); }
 
-  // Takes [begin, end).  False, and nothing is taken, if a byte of it is taken already.  An empty range is always granted.
+  // Takes [begin, end).  False, and nothing is taken, if a byte of it is taken already.  An empty range is always
+  // granted.
   bool Take(uint64_t begin, uint64_t end) {
     if (begin >= end) return true;
     const auto next = std::lower_bound(taken_.begin(), taken_.end(), begin,

@@ -83,23 +83,23 @@ bool ReadFirstPage(LedgerBytes& bytes, const std::string& path, FirstPage* page,
   }
   if (header.version > MEMTALLY_LEDGER_VERSION) {
     return Fail(error, Code::kNewerVersion, path,
-                "is a ledger of version " + std::to_string(header.version) + ", and this program reads versions up to " +
-                    std::to_string(MEMTALLY_LEDGER_VERSION),
+                "is a ledger of version " + std::to_string(header.version) +
+                    ", and this program reads versions up to " + std::to_string(MEMTALLY_LEDGER_VERSION),
                 "use the memtally that the process uses, or a newer one");
   }
   if (header.version == 0 || have < sizeof(header) || header.header_bytes != sizeof(header)) {
-    const std::string what = header.version == 0       ? "its version is 0, which never existed"
-                             : have < sizeof(header)   ? "ends after " + std::to_string(have) + " bytes, within its header"
-                                                       : "its header is said to have " +
-                                                           std::to_string(header.header_bytes) + " bytes instead of " +
-                                                           std::to_string(sizeof(header));
+    const std::string what = header.version == 0 ? "its version is 0, which never existed"
+                             : have < sizeof(header)
+                                 ? "ends after " + std::to_string(have) + " bytes, within its header"
+                                 : "its header is said to have " + std::to_string(header.header_bytes) +
+                                       " bytes instead of " + std::to_string(sizeof(header));
     return Fail(error, Code::kCorrupt, path, what, "it was damaged; if its process is dead, remove it");
   }
   if (header.uid != bytes.owner()) {
-    return Fail(error, Code::kForged, path,
-                "belongs to user " + std::to_string(bytes.owner()) + ", but its header says user " +
-                    std::to_string(header.uid),
-                "somebody made it up, or it was copied; do not believe it");
+    return Fail(
+        error, Code::kForged, path,
+        "belongs to user " + std::to_string(bytes.owner()) + ", but its header says user " + std::to_string(header.uid),
+        "somebody made it up, or it was copied; do not believe it");
   }
   return true;
 }

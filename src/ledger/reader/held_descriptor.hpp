@@ -2,10 +2,10 @@
 //
 // HeldDescriptor: a descriptor of a ledger that is closed only if that hurts nobody.
 //
-// A process that closes any descriptor of a file loses all its POSIX record locks on that file; the lock on a ledger is what
-// says "alive".  So a process that reads its own ledger (a test, a program with a view of itself) must never close
-// the descriptor that it read it with.  Such descriptors stay open until the process ends, one for each file, and are used
-// again by the next reader.
+// A process that closes any descriptor of a file loses all its POSIX record locks on that file; the lock on a ledger is
+// what says "alive".  So a process that reads its own ledger (a test, a program with a view of itself) must never close
+// the descriptor that it read it with.  Such descriptors stay open until the process ends, one for each file, and are
+// used again by the next reader.
 #pragma once
 
 #include <sys/types.h>
@@ -23,8 +23,8 @@ class HeldDescriptor {
   HeldDescriptor& operator=(const HeldDescriptor&) = delete;
   ~HeldDescriptor() { Reset(); }
 
-  // Opens a regular file for reading; follows no symbolic link, waits for nothing, opens no device.  Returns 0 or an errno
-  // (ELOOP a symbolic link, EINVAL another type of file).  Thread-safe.
+  // Opens a regular file for reading; follows no symbolic link, waits for nothing, opens no device.  Returns 0 or an
+  // errno (ELOOP a symbolic link, EINVAL another type of file).  Thread-safe.
   int Open(const std::string& path);
 
   // Uses a descriptor that stays the caller's, who closes it after this object's end.
@@ -39,7 +39,7 @@ class HeldDescriptor {
   void Reset();
 
   int fd_ = -1;
-  bool cached_ = false;    // in the list of those that are never closed
+  bool cached_ = false;  // in the list of those that are never closed
   bool borrowed_ = false;
   bool keep_ = false;
 };

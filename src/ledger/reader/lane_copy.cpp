@@ -56,7 +56,8 @@ void LaneCopy::Copy(LedgerBytes& bytes, const Wish& wish, Claims& claims, Gaps& 
   Order();
   CopyBody(bytes, wish);
   CheckLayout(bytes, wish, claims, gaps);
-  const bool take_back = wish.take_back == Wish::TakeBack::kAll || (wish.take_back == Wish::TakeBack::kStopped && stopped);
+  const bool take_back =
+      wish.take_back == Wish::TakeBack::kAll || (wish.take_back == Wish::TakeBack::kStopped && stopped);
   if (is_odd() && take_back && !taken_back_) {
     taken_back_ = true;
     slots_.Clear();
@@ -101,7 +102,8 @@ void LaneCopy::CheckLayout(const LedgerBytes& bytes, const Wish& wish, Claims& c
     }
   }
   if (header_.slots_used > kMostSlots) {
-    gaps.Add(LaneText(wish.lane) + ": more slots in use than the format has (" + std::to_string(header_.slots_used) + ")");
+    gaps.Add(LaneText(wish.lane) + ": more slots in use than the format has (" + std::to_string(header_.slots_used) +
+             ")");
   }
   for (uint32_t k = 0; k < MEMTALLY_SEGMENTS; ++k) {
     const uint64_t begin = header_.segment_offset[k];
@@ -118,7 +120,8 @@ void LaneCopy::CheckLayout(const LedgerBytes& bytes, const Wish& wish, Claims& c
     }
     const uint64_t slots = std::min(SlotsOf(k), (size - begin) / sizeof(memtally_record));
     if (!claims.Take(begin, begin + slots * sizeof(memtally_record))) {
-      gaps.Add(LaneText(wish.lane) + ": segment " + std::to_string(k) + " of its buffers overlaps another part of the file");
+      gaps.Add(LaneText(wish.lane) + ": segment " + std::to_string(k) +
+               " of its buffers overlaps another part of the file");
       continue;
     }
     if (slots < SlotsOf(k)) {
@@ -198,7 +201,8 @@ void LaneCopy::AddGaps(const Wish& wish, Gaps& gaps) const {
 }
 
 void LaneCopy::UpdateSlots(LedgerBytes& bytes, const Wish& wish, uint64_t* budget) {
-  if (loads_ != 0 && loaded_devices_ == wish.devices && !slots_.overflowed() && FollowEvents(bytes, slots_events_, events())) {
+  if (loads_ != 0 && loaded_devices_ == wish.devices && !slots_.overflowed() &&
+      FollowEvents(bytes, slots_events_, events())) {
     slots_events_ = events();
     return;
   }
@@ -217,7 +221,8 @@ void LaneCopy::UpdateSlots(LedgerBytes& bytes, const Wish& wish, uint64_t* budge
   slots_events_ = events();
 }
 
-// Copies again the slots that events number `from` to `to` - 1 have changed.  False if that cannot be told from the ring.
+// Copies again the slots that events number `from` to `to` - 1 have changed.  False if that cannot be told from the
+// ring.
 bool LaneCopy::FollowEvents(LedgerBytes& bytes, uint64_t from, uint64_t to) {
   if (from == to) return true;
   if (to < from || ring_capacity_ == 0 || to - from >= ring_capacity_) return false;

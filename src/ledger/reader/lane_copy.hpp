@@ -21,9 +21,9 @@ class LaneCopy {
  public:
   // What the collector wants of a lane at one try.
   struct Wish {
-    uint32_t lane = 0;      // its number, for gaps
-    uint64_t offset = 0;    // inside the file, with at least the first 3072 bytes of the lane
-    uint32_t accounts = 0;  // sums wanted
+    uint32_t lane = 0;                            // its number, for gaps
+    uint64_t offset = 0;                          // inside the file, with at least the first 3072 bytes of the lane
+    uint32_t accounts = 0;                        // sums wanted
     uint64_t catalog_begin = 0, catalog_end = 0;  // where a call may have changed words, besides the lane
     bool buffers = false;
     uint64_t devices = 0;  // differs once a device was closed or opened, after which slots may change without an event
@@ -35,11 +35,12 @@ class LaneCopy {
   // Forgets everything but the memory.
   void Reset();
 
-  // Copies what is wanted.  What was copied before and cannot have changed is not copied again.  *words_changed is set if
-  // old_words() has changed: the caller hands them to `bytes` and calls Copy again.  `budget`: of SlotTable::Load.
+  // Copies what is wanted.  What was copied before and cannot have changed is not copied again.  *words_changed is set
+  // if old_words() has changed: the caller hands them to `bytes` and calls Copy again.  `budget`: of SlotTable::Load.
   void Copy(LedgerBytes& bytes, const Wish& wish, Claims& claims, Gaps& gaps, uint64_t* budget, bool* words_changed);
 
-  // Whether everything copied is still what the file says.  Call after all that has to belong to the same instant was copied.
+  // Whether everything copied is still what the file says.  Call after all that has to belong to the same instant was
+  // copied.
   bool StillTrue(LedgerBytes& bytes);
 
   // The next Copy copies again.
@@ -59,7 +60,9 @@ class LaneCopy {
   uint32_t ring_capacity() const { return ring_capacity_; }  // 0: there is no credible ring
   const SlotLayout& layout() const { return layout_; }
   const SlotTable& slots() const { return slots_; }
-  memtally_sums Sums(uint32_t account) const { return Element<memtally_sums>(body_, MEMTALLY_LANE_SUMS_OFFSET, account); }
+  memtally_sums Sums(uint32_t account) const {
+    return Element<memtally_sums>(body_, MEMTALLY_LANE_SUMS_OFFSET, account);
+  }
   memtally_more_sums MoreSums(uint32_t account) const { return Element<memtally_more_sums>(more_, 0, account); }
   uint64_t loaded_bytes() const { return loaded_bytes_; }  // what the slots have cost of the budget
   const std::vector<OldWord>& old_words() const { return old_words_; }
@@ -99,10 +102,10 @@ class LaneCopy {
   int loads_ = 0;
   uint64_t loaded_bytes_ = 0;
   uint64_t loaded_devices_ = 0;
-  uint64_t left_out_ = 0;       // slots, for lack of budget
-  uint64_t refused_words_ = 0;  // of the call that was taken back
-  uint64_t slots_events_ = 0;      // the copy of the slots has what these events did
-  bool buffers_complete_ = true;   // no change was missed
+  uint64_t left_out_ = 0;         // slots, for lack of budget
+  uint64_t refused_words_ = 0;    // of the call that was taken back
+  uint64_t slots_events_ = 0;     // the copy of the slots has what these events did
+  bool buffers_complete_ = true;  // no change was missed
   std::vector<OldWord> old_words_;
   std::vector<memtally_event> events_;
   std::vector<uint64_t> changed_;

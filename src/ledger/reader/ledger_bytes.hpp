@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LedgerBytes: positioned reads of a file that nobody vouches for.  Never maps it: a file that is cut short while it is mapped
-// kills whoever touches the rest.  What is not there reads as zero, which in every part of a ledger means "nothing".
+// LedgerBytes: positioned reads of a file that nobody vouches for.  Never maps it: a file that is cut short while it is
+// mapped kills whoever touches the rest.  What is not there reads as zero, which in every part of a ledger means
+// "nothing".
 #pragma once
 
 #include <cstddef>
@@ -30,8 +31,8 @@ class LedgerBytes {
   uint32_t owner() const { return owner_; }
   int64_t changed_at_s() const { return changed_at_s_; }  // CLOCK_REALTIME, of contents or inode
 
-  // Copies [offset, offset + bytes) as a read at one go would, with old words in place; the rest behind the file's end is zero.
-  // Returns how many bytes the file really had.
+  // Copies [offset, offset + bytes) as a read at one go would, with old words in place; the rest behind the file's end
+  // is zero. Returns how many bytes the file really had.
   size_t Read(uint64_t offset, void* out, size_t bytes);
   template <typename T>
   T ReadValue(uint64_t offset) {

@@ -2,10 +2,10 @@
 //
 // CleanUpDeadLedgers: what happens to the files of the dead.
 //
-// Only the own directory is cleaned (for root, the files of all users in it): in another mount namespace a pid cannot be looked up, and a
-// process that closed a descriptor of its ledger would pass for dead.  While a file is changed or removed, a lock of an open file
-// description is held on its byte 0: a second clean-up stays away, a tracker that would still start with this file is refused,
-// and no reader takes it for a sign of life.
+// Only the own directory is cleaned (for root, the files of all users in it): in another mount namespace a pid cannot
+// be looked up, and a process that closed a descriptor of its ledger would pass for dead.  While a file is changed or
+// removed, a lock of an open file description is held on its byte 0: a second clean-up stays away, a tracker that would
+// still start with this file is refused, and no reader takes it for a sign of life.
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +42,8 @@ constexpr std::string_view kLedgerSuffix = ".ledger";
 constexpr std::string_view kControlSuffix = ".control";
 
 uint64_t Nanoseconds(const timespec& time) {
-  return time.tv_sec < 0 ? 0 : static_cast<uint64_t>(time.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(time.tv_nsec);
+  return time.tv_sec < 0 ? 0
+                         : static_cast<uint64_t>(time.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(time.tv_nsec);
 }
 
 bool IsOld(const struct stat& status) {
@@ -59,9 +60,9 @@ bool IsEvidence(const LedgerView& view) {
     if (anomaly.count != 0) return true;
   }
   const LedgerCounters& c = view.counters;
-  return c.lost_events != 0 || c.lost_bytes != 0 || c.lost_tags != 0 || c.lost_groups != 0 || c.lost_registrations != 0 ||
-         c.signal_overflow != 0 || c.refused_pages != 0 || c.dropped_events != 0 || c.unread_events != 0 ||
-         !view.gaps.empty() || !view.totals_exact;
+  return c.lost_events != 0 || c.lost_bytes != 0 || c.lost_tags != 0 || c.lost_groups != 0 ||
+         c.lost_registrations != 0 || c.signal_overflow != 0 || c.refused_pages != 0 || c.dropped_events != 0 ||
+         c.unread_events != 0 || !view.gaps.empty() || !view.totals_exact;
 }
 
 class CleanUp {
@@ -92,7 +93,9 @@ class CleanUp {
 
   std::string PathOf(const std::string& name) const { return directory_ + "/" + name; }
 
-  void Problem(const std::string& name, const std::string& what) { result_->problems.push_back(PathOf(name) + ": " + what); }
+  void Problem(const std::string& name, const std::string& what) {
+    result_->problems.push_back(PathOf(name) + ": " + what);
+  }
 
   bool ListNames() {
     at_ = base::Fd(open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -212,7 +215,8 @@ class CleanUp {
 
   // Removes the oldest remains of each user who has more than the cap.
   void RemoveBeyond(uint64_t cap_bytes) {
-    std::sort(remains_.begin(), remains_.end(), [](const Remains& a, const Remains& b) { return a.born_ns < b.born_ns; });
+    std::sort(remains_.begin(), remains_.end(),
+              [](const Remains& a, const Remains& b) { return a.born_ns < b.born_ns; });
     std::map<uint32_t, uint64_t> held;
     for (const Remains& one : remains_) held[one.uid] += one.bytes;
     for (const Remains& one : remains_) {

@@ -50,9 +50,7 @@ bool LedgerCopy::Collect(LedgerBytes& bytes, const std::string& path, bool buffe
     Wait(i);
     if (!CopyFirstPage(bytes, path, error)) return false;
     // Odd for so long: that thread is stopped, or was ended by exec.
-    const TakeBack take_back = writer_gone         ? TakeBack::kAll
-                               : i > kPoliteTries ? TakeBack::kStopped
-                                                  : TakeBack::kNone;
+    const TakeBack take_back = writer_gone ? TakeBack::kAll : i > kPoliteTries ? TakeBack::kStopped : TakeBack::kNone;
     Result result = Try(bytes, buffers, take_back);
     if (result == Result::kAgain) {
       if (!CopyFirstPage(bytes, path, error)) return false;

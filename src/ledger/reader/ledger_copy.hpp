@@ -4,9 +4,9 @@
 //
 //   repeat:  first page;  each lane: its sequence, then its contents;  catalog;  then every sequence again.
 //
-// A lane whose sequence did not move since its contents were copied is not copied again by the next try.  If at the end of a
-// try no lane has moved, all contents were true at the moment at which the last one was copied.  A lane may come into
-// being meanwhile, so the number of lanes is looked at again, too.
+// A lane whose sequence did not move since its contents were copied is not copied again by the next try.  If at the end
+// of a try no lane has moved, all contents were true at the moment at which the last one was copied.  A lane may come
+// into being meanwhile, so the number of lanes is looked at again, too.
 #pragma once
 
 #include <cstdint>
@@ -33,8 +33,8 @@ struct CheckedArea {
 class LedgerCopy {
  public:
   // Copies what totals need, or buffers as well.  `writer_gone`: nobody will end the calls that are under way.
-  // Returns false and sets *error if the file cannot be believed at all.  *moving is set if calls were under way to the end: if
-  // the process has died meanwhile, Collect with `writer_gone` will do better.
+  // Returns false and sets *error if the file cannot be believed at all.  *moving is set if calls were under way to the
+  // end: if the process has died meanwhile, Collect with `writer_gone` will do better.
   bool Collect(LedgerBytes& bytes, const std::string& path, bool buffers, bool writer_gone, bool* moving,
                LedgerError* error);
 

@@ -32,7 +32,8 @@ bool ParseLedgerName(std::string_view path, LedgerName* name) {
   if (slash != std::string_view::npos) path.remove_prefix(slash + 1);
   if (!TakeAway(&path, "memtally-")) return false;
   if (!TakeNumber(&path, &name->uid) || !TakeNumber(&path, &name->pid)) return false;
-  if (path.size() < 32 || path.substr(0, 32).find_first_not_of("0123456789abcdef") != std::string_view::npos) return false;
+  if (path.size() < 32 || path.substr(0, 32).find_first_not_of("0123456789abcdef") != std::string_view::npos)
+    return false;
   path.remove_prefix(32);
   name->is_control = path == ".control";
   return name->is_control || path == ".ledger";

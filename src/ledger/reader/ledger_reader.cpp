@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <memtally/ledger_reader.hpp>
-
 #include <errno.h>
 #include <string.h>
 
@@ -8,6 +6,8 @@
 #include <cstddef>
 #include <exception>
 #include <utility>
+
+#include <memtally/ledger_reader.hpp>
 
 #include "ledger/reader/liveness.hpp"
 #include "ledger/reader/reader_access.hpp"

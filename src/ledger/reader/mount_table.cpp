@@ -48,8 +48,9 @@ bool IsSafeToEnter(const std::string& process, const std::string& directory, std
     rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
     for (int i = 0; i < 4; ++i) TakeField(&line);
     const std::string_view place = TakeField(&line);
-    const bool is_above = place == "/" || place == directory ||
-                          (directory.starts_with(place) && directory.size() > place.size() && directory[place.size()] == '/');
+    const bool is_above =
+        place == "/" || place == directory ||
+        (directory.starts_with(place) && directory.size() > place.size() && directory[place.size()] == '/');
     if (!is_above) continue;
     const size_t dash = line.find(" - ");
     if (dash == std::string_view::npos) continue;

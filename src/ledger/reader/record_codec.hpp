@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Takes the words of a record apart, as docs/formats/ledger.md draws them.  Trusts nothing: every result has the width of
-// its field and no more.
+// Takes the words of a record apart, as docs/formats/ledger.md draws them.  Trusts nothing: every result has the width
+// of its field and no more.
 #pragma once
 
 #include <bit>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// SlotTable: a copy of one lane's buffer table.  Holes of the file cost nothing, so that a lie about 33 million slots is
-// as cheap as the file behind it.
+// SlotTable: a copy of one lane's buffer table.  Holes of the file cost nothing, so that a lie about 33 million slots
+// is as cheap as the file behind it.
 #pragma once
 
 #include <array>
@@ -44,8 +44,8 @@ class SlotTable {
     memtally_record* records;
   };
 
-  // Copies all slots below `slots_used`.  At most `budget` bytes are copied, which are then taken off it; returns how many slots were left
-  // out for that.  The copy is not of one instant.
+  // Copies all slots below `slots_used`.  At most `budget` bytes are copied, which are then taken off it; returns how
+  // many slots were left out for that.  The copy is not of one instant.
   uint64_t Load(LedgerBytes& bytes, const SlotLayout& layout, uint64_t slots_used, uint64_t* budget);
 
   // Copies these slots again (or for the first time); and their extensions.  Sorts `slots` and drops doubles.

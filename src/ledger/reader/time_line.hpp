@@ -11,8 +11,8 @@ namespace memtally::reader {
 
 class TimeLine {
  public:
-  // `pair_ticks`, `pair_ns`: the header's pair, read in one piece; 0 and 0 if there is none.  `same_boot`: the ledger's machine is this
-  // one and has not been started anew since.
+  // `pair_ticks`, `pair_ns`: the header's pair, read in one piece; 0 and 0 if there is none.  `same_boot`: the ledger's
+  // machine is this one and has not been started anew since.
   TimeLine(const memtally_ledger_header& header, uint64_t pair_ticks, uint64_t pair_ns, bool same_boot);
 
   uint64_t Ns(uint64_t units) const {

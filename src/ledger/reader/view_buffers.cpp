@@ -214,7 +214,8 @@ void ViewBuilder::AddLaneEvents(uint32_t lane_number) {
     n += (begin - at) / sizeof(memtally_event);
     const uint64_t wanted = (data_end - begin + sizeof(memtally_event) - 1) / sizeof(memtally_event) + 1;
     const uint64_t count = std::min({wanted, end - n, capacity - n % capacity, uint64_t{kChunkEvents}});
-    bytes_.Read(lane.ring_offset() + n % capacity * sizeof(memtally_event), chunk.data(), count * sizeof(memtally_event));
+    bytes_.Read(lane.ring_offset() + n % capacity * sizeof(memtally_event), chunk.data(),
+                count * sizeof(memtally_event));
     for (uint64_t i = 0; i < count; ++i) {
       if (OperationOf(chunk[i].record) == MEMTALLY_OP_NONE) continue;
       LedgerEvent& event = view_->events.emplace_back(DecodeEvent(chunk[i], lane_number, n + i));

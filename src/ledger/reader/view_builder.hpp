@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ViewBuilder: turns a LedgerCopy into a LedgerView.  Believes no index: what names something that does not exist is counted
-// as a gap and shown nowhere.  The texts of a ledger are handed on as they are, up to their first zero byte: who
-// prints them has to make them harmless.
+// ViewBuilder: turns a LedgerCopy into a LedgerView.  Believes no index: what names something that does not exist is
+// counted as a gap and shown nowhere.  The texts of a ledger are handed on as they are, up to their first zero byte:
+// who prints them has to make them harmless.
 #pragma once
 
 #include <array>

@@ -104,8 +104,8 @@ void ViewBuilder::AddCatalog() {
   uint64_t dangling = 0;
   for (LedgerDevice& device : view_->devices) {
     const auto is_parent = [&](const LedgerDevice& d) { return d.index == *device.parent; };
-    if (device.parent && (*device.parent == device.index ||
-                          std::none_of(view_->devices.begin(), view_->devices.end(), is_parent))) {
+    if (device.parent &&
+        (*device.parent == device.index || std::none_of(view_->devices.begin(), view_->devices.end(), is_parent))) {
       device.parent.reset();
       ++dangling;
     }
@@ -230,9 +230,11 @@ Amount ViewBuilder::AddSums(LedgerAccount* account) {
   live.count = SubtractDownTo0(allocated.count, stored_freed.count);
   live.bytes_requested = SubtractDownTo0(allocated.bytes_requested, stored_freed.bytes_requested);
   live.bytes_reserved = SubtractDownTo0(allocated.bytes_reserved, stored_freed.bytes_reserved);
-  if (copy_.exact() && (allocated.count < stored_freed.count || allocated.bytes_requested < stored_freed.bytes_requested ||
-                        allocated.bytes_reserved < stored_freed.bytes_reserved)) {
-    gaps_.Add("account " + std::to_string(account->index) + " has more freed than allocated: its sums are not to be believed");
+  if (copy_.exact() &&
+      (allocated.count < stored_freed.count || allocated.bytes_requested < stored_freed.bytes_requested ||
+       allocated.bytes_reserved < stored_freed.bytes_reserved)) {
+    gaps_.Add("account " + std::to_string(account->index) +
+              " has more freed than allocated: its sums are not to be believed");
   }
   if (!account_[account->index].closed) {
     account->live = live;
