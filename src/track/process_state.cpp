@@ -124,7 +124,6 @@ void AdoptLane(ThreadBlock* block) {
     return;
   }
   block->lane->lock().TakeOwnership();
-  block->lane->SetOwnerThread(block->thread);
   block->lane->lock().Leave(entry.entry());
 }
 
@@ -190,7 +189,7 @@ ThreadBlock* ProcessState::PrepareThreadOnce() {
   block = FindBlock(session, guard);
   if (block == nullptr) return nullptr;
   block->session = session;
-  block->thread = session->ledger.AddThread(guard, block->thread_id.load(std::memory_order_relaxed));
+  block->thread = 0;
   block->last_device = 0;
   block->tag = block->depth = block->pauses = block->handler_depth = 0;
   block->queued.store(0, std::memory_order_relaxed);
@@ -200,7 +199,17 @@ ThreadBlock* ProcessState::PrepareThreadOnce() {
   return block;
 }
 
+void ProcessState::NumberThread(ThreadBlock* block) {
+  Session* session = block->session;
+  if (block->thread != 0 || session->ledger.ThreadsAreFull()) return;
+  const FutexGuard guard(session->registry_lock);
+  if (!guard.held()) return;
+  block->thread = session->ledger.AddThread(guard, block->thread_id.load(std::memory_order_relaxed));
+  if (block->owned != nullptr) block->owned->SetOwnerThread(block->thread);
+}
+
 Lane* ProcessState::OwnLane(ThreadBlock* block) {
+  NumberThread(block);
   if (block->lane != nullptr) return block->lane;
   Session* session = block->session;
   const FutexGuard guard(session->registry_lock);

@@ -29,6 +29,10 @@ class ProcessState {
   // This thread's block as it is; never null, kFresh if there is none yet.
   static ThreadBlock* Block() { return t_block; }
 
+  // Gives the thread its number in the ledger, before its first event.  A thread that only registers has none: an idle
+  // process then costs a page less.
+  static void NumberThread(ThreadBlock* block);
+
   // The lane that is this thread's to write events to that belong to no buffer, and new regions.  Null if refused.
   static writer::Lane* OwnLane(ThreadBlock* block);
 

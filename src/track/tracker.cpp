@@ -96,6 +96,7 @@ BufferFacts Facts(uint64_t id, uint64_t address, uint64_t bytes_requested, uint6
 // registered.  Null if there is none to be had, which is then counted.
 [[gnu::noinline]] const AccountFacts* LookUpAccount(ThreadBlock* block, memtally_device device, uint32_t kind,
                                                     const BufferFacts& facts) {
+  ProcessState::NumberThread(block);
   Session* session = block->session;
   const uint32_t row = device - 1;
   uint32_t account = DeviceRow::kFull;
@@ -139,9 +140,9 @@ void NoteAllocOnClosedDevice(ThreadBlock* block, const AccountFacts& account, co
 
 // An allocation, from the start.
 [[gnu::noinline]] void DoAlloc(ThreadBlock* block, memtally_device device, uint32_t kind, BufferFacts& facts) {
-  facts.thread = block->thread;
   const AccountFacts* account = LookUpAccount(block, device, kind, facts);
   if (account == nullptr) return;
+  facts.thread = block->thread;
   if (!account->open.load(std::memory_order_acquire)) NoteAllocOnClosedDevice(block, *account, facts);
   Lane* lane = LaneOf(block, account->device, facts.id);
   if (lane == nullptr) return ProcessState::CountLoss(facts.bytes_requested);

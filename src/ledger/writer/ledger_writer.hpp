@@ -58,6 +58,10 @@ class LedgerWriter {
   memtally_catalog_account* Account(uint32_t index) const {
     return reinterpret_cast<memtally_catalog_account*>(Entry(account_entry_[index]));
   }
+  // Without the lock: once full, always full.
+  bool ThreadsAreFull() const {
+    return __atomic_load_n(&header_->threads.count, __ATOMIC_RELAXED) == MEMTALLY_MAX_THREADS;
+  }
   const memtally_catalog_kind* FindKind(const char* name) const;
   bool HasKind(uint32_t number) const { return number < MEMTALLY_MAX_KINDS && kind_known_[number]; }
   const memtally_tag* Tag(uint32_t index) const { return tags_ + index; }
