@@ -143,6 +143,7 @@ void Progress::Reset() {
   for (Thread& t : thread) {
     t.begun.store(0);
     t.completed.store(0);
+    t.id.store(0);
   }
   ready.store(0);
   turn.store(0);

@@ -48,6 +48,7 @@ struct Progress {
   struct alignas(64) Thread {
     std::atomic<uint64_t> begun;      // operations
     std::atomic<uint64_t> completed;  // operations
+    std::atomic<uint32_t> id;         // kernel's
   };
   Thread thread[kThreads];
   std::atomic<uint32_t> ready;  // the devices are registered

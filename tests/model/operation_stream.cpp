@@ -86,7 +86,8 @@ Operation OperationStream::Alloc() {
   if (random_.OneIn(60)) o.bytes_requested = (uint64_t{1} << 46) - 2 + random_.Below(4);
   if (random_.OneIn(60)) o.bytes_per_bank = (uint64_t{1} << 40) - 2 + random_.Below(4);
   if (random_.OneIn(20)) o.imported = true;
-  if (random_.OneIn(60)) o.reporter ^= 1;
+  // Whoever uses an unregistered kind first owns it: with several threads that is anybody.
+  if (!unregistered && random_.OneIn(60)) o.reporter ^= 1;
   known_.push_back({o.device, o.reporter, o.kind, o.id});
   return o;
 }

@@ -164,15 +164,17 @@ void CompareBuffers(const Model& model, const LedgerView& view, const TagPaths& 
 }
 
 void CompareAccounts(const Model& model, const LedgerView& view, const Wanted& wanted, Report* report) {
-  report->Expect("number of accounts", model.accounts().size(), view.accounts.size());
+  if (!wanted.empty_accounts_may_show) {
+    report->Expect("number of accounts", model.accounts().size(), view.accounts.size());
+  }
   for (const LedgerAccount& found : view.accounts) {
     const std::string name = "device " + std::to_string(found.device) + " kind " + std::to_string(found.kind) + " ";
     const auto at = model.accounts().find({found.device, found.kind});
-    if (at == model.accounts().end()) {
+    if (at == model.accounts().end() && !wanted.empty_accounts_may_show) {
       report->Add("account only in the view: " + name);
       continue;
     }
-    const Account& expected = at->second;
+    const Account expected = at != model.accounts().end() ? at->second : Account{};
     report->Expect(name + "banks", expected.banks, found.banks);
     report->Expect(name + "capacity", expected.capacity_bytes, found.capacity_bytes);
     report->Expect(name + "capacity per bank", expected.capacity_bytes_per_bank, found.capacity_bytes_per_bank);
@@ -210,6 +212,38 @@ void CompareAccounts(const Model& model, const LedgerView& view, const Wanted& w
   }
 }
 
+// The last events of a model against `events`, which are in order.
+void CompareTail(const Model& model, std::vector<LedgerEvent> events, const LedgerView& view, const TagPaths& paths,
+                 bool all, Report* report) {
+  std::erase_if(events, [](const LedgerEvent& e) { return e.operation == MEMTALLY_OP_BOOKKEEPING; });
+  if (events.size() > model.event_count()) {
+    report->Add("events: model " + std::to_string(model.event_count()) + ", view " + std::to_string(events.size()));
+    return;
+  }
+  if (all) report->Expect("events", model.event_count(), events.size());
+  const size_t count = std::min(events.size(), model.events().size());
+  for (size_t i = 1; i <= count; ++i) {
+    const Event& expected = model.events()[model.events().size() - i];
+    const Event found = FromView(events[events.size() - i], view, paths);
+    if (Same(expected, found)) continue;
+    report->Add("event " + std::to_string(i) + " from the end: model " + Text(expected) + "; view " + Text(found));
+    if (report->full()) return;
+  }
+}
+
+std::vector<LedgerEvent> ByTime(std::vector<LedgerEvent> events) {
+  std::stable_sort(events.begin(), events.end(),
+                   [](const LedgerEvent& a, const LedgerEvent& b) { return a.time_ns < b.time_ns; });
+  return events;
+}
+
+std::vector<LedgerEvent> OfThread(const LedgerView& view, uint32_t thread_id) {
+  std::vector<LedgerEvent> events = view.events;
+  std::erase_if(
+      events, [&](const LedgerEvent& e) { return e.thread_id != thread_id || e.operation == MEMTALLY_OP_BOOKKEEPING; });
+  return ByTime(std::move(events));
+}
+
 void CompareEvents(const Model& model, const LedgerView& view, const TagPaths& paths, const Wanted& wanted,
                    Report* report) {
   std::vector<LedgerEvent> events = view.events;
@@ -229,23 +263,9 @@ void CompareEvents(const Model& model, const LedgerView& view, const TagPaths& p
     if (!events.empty()) report->Expect("number after the last event", view.counters.events, events.back().number + 1);
   } else {
     report->Expect("events in the recorders", view.counters.events, events.size());
-    std::stable_sort(events.begin(), events.end(),
-                     [](const LedgerEvent& a, const LedgerEvent& b) { return a.time_ns < b.time_ns; });
+    events = ByTime(std::move(events));
   }
-  std::erase_if(events, [](const LedgerEvent& e) { return e.operation == MEMTALLY_OP_BOOKKEEPING; });
-  if (events.size() > model.event_count()) {
-    report->Add("events: model " + std::to_string(model.event_count()) + ", view " + std::to_string(events.size()));
-    return;
-  }
-  if (wanted.events == Wanted::Events::kByTime) report->Expect("events", model.event_count(), events.size());
-  const size_t count = std::min(events.size(), model.events().size());
-  for (size_t i = 1; i <= count; ++i) {
-    const Event& expected = model.events()[model.events().size() - i];
-    const Event found = FromView(events[events.size() - i], view, paths);
-    if (Same(expected, found)) continue;
-    report->Add("event " + std::to_string(i) + " from the end: model " + Text(expected) + "; view " + Text(found));
-    if (report->full()) return;
-  }
+  CompareTail(model, events, view, paths, wanted.events == Wanted::Events::kByTime, report);
 }
 
 }  // namespace
@@ -564,6 +584,14 @@ std::vector<std::string> Differences(const Model& model, const LedgerView& view,
   if (wanted.events != Wanted::Events::kIgnore) CompareEvents(model, view, paths, wanted, &report);
   return report.Take();
 }
+
+std::vector<std::string> EventDifferences(const Model& model, const LedgerView& view, uint32_t thread_id) {
+  Report report;
+  CompareTail(model, OfThread(view, thread_id), view, TagPaths(view), true, &report);
+  return report.Take();
+}
+
+uint64_t EventsOf(const LedgerView& view, uint32_t thread_id) { return OfThread(view, thread_id).size(); }
 
 std::vector<std::string> BrokenInvariants(const LedgerView& view) {
   Report report;

@@ -162,10 +162,17 @@ struct Wanted {
   Events events = Events::kOneLane;
   // A call that opens a device was interrupted: the list of what its closing released may be incomplete.
   bool released_may_be_missing = false;
+  // A call that is the first to use a kind was interrupted: its account may be there, with nothing in it.
+  bool empty_accounts_may_show = false;
 };
 
 // In words, at most a few; empty if the view says what the model says.
 std::vector<std::string> Differences(const Model& model, const LedgerView& view, const Wanted& wanted = {});
+
+// The events of one kernel thread in a view, by time and without the tracker's own, against a model that was fed with
+// that thread's operations alone.  None may have been overwritten.
+std::vector<std::string> EventDifferences(const Model& model, const LedgerView& view, uint32_t thread_id);
+uint64_t EventsOf(const LedgerView& view, uint32_t thread_id);
 
 // What must hold in any view with exact totals (and buffers), whatever the process did.
 std::vector<std::string> BrokenInvariants(const LedgerView& view);
