@@ -3,8 +3,8 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <string>
+#include <system_error>
 
 #include "tools/subcommand.hpp"
 
@@ -14,7 +14,7 @@ int WriteOutput(std::string_view text) {
   errno = 0;
   const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
   if (written) return kSuccess;
-  if (errno != EPIPE) Complain(std::string("cannot write the result: ") + std::strerror(errno));
+  if (errno != EPIPE) Complain("cannot write the result: " + ErrorText(errno));
   return kFailure;
 }
 
@@ -24,5 +24,7 @@ void Complain(std::string_view text) {
   line += '\n';
   (void)std::fwrite(line.data(), 1, line.size(), stderr);
 }
+
+std::string ErrorText(int error) { return std::generic_category().message(error); }
 
 }  // namespace memtally::tools

@@ -3,6 +3,7 @@
 // What the command says, and to whom: results to standard output, complaints to standard error.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 namespace memtally::tools {
@@ -13,5 +14,8 @@ int WriteOutput(std::string_view text);
 
 // Writes "memtally: <text>" and a newline to standard error.  `text` must be safe for a terminal.
 void Complain(std::string_view text);
+
+// What an errno value means, in words.
+std::string ErrorText(int error);
 
 }  // namespace memtally::tools

@@ -64,7 +64,7 @@ std::vector<std::string> Notes(const LedgerView& ledger) {
     const char* how = ledger.exited_normally ? "ended without closing its device, and held" : "died holding";
     notes.push_back(fmt::format("{} {} buffer{}", how, buffers, buffers == 1 ? "" : "s"));
   }
-  if (ledger.interrupted) notes.push_back("died inside a call, which was taken back");
+  if (ledger.interrupted) notes.emplace_back("died inside a call, which was taken back");
   std::string anomalies;
   for (uint32_t i = 0; i < ledger.anomalies.size(); ++i) {
     const LedgerAnomaly& anomaly = ledger.anomalies[i];

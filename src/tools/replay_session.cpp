@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -11,7 +12,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <memory>
 #include <random>
 #include <stdexcept>
@@ -32,6 +32,11 @@
 
 namespace memtally::tools {
 namespace {
+
+const char* SignalName(int signal) {
+  const char* name = sigdescr_np(signal);
+  return name ? name : "unknown";
+}
 
 // One child and what is known of it.
 struct Worker {
@@ -55,7 +60,7 @@ class Session {
       : trace_(trace), options_(options), workers_(workers) {
     void* shared =
         mmap(nullptr, workers * sizeof(WorkerProgress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED) throw std::runtime_error(fmt::format("cannot share memory: {}", std::strerror(errno)));
+    if (shared == MAP_FAILED) throw std::runtime_error(fmt::format("cannot share memory: {}", ErrorText(errno)));
     progress_ = static_cast<WorkerProgress*>(shared);
     for (uint32_t i = 0; i < workers; ++i) workers_[i].progress = new (progress_ + i) WorkerProgress;
   }
@@ -107,7 +112,7 @@ class Session {
 void Session::Start(Worker* worker) {
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
-    throw std::runtime_error(fmt::format("cannot make a socket: {}", std::strerror(errno)));
+    throw std::runtime_error(fmt::format("cannot make a socket: {}", ErrorText(errno)));
   }
   (void)std::fflush(nullptr);  // or the child would write it again
   const pid_t parent = getpid();
@@ -116,7 +121,7 @@ void Session::Start(Worker* worker) {
     const int error = errno;
     close(ends[0]);
     close(ends[1]);
-    throw std::runtime_error(fmt::format("cannot start a process: {}", std::strerror(error)));
+    throw std::runtime_error(fmt::format("cannot start a process: {}", ErrorText(error)));
   }
   if (pid == 0) {
     close(ends[0]);
@@ -196,7 +201,7 @@ void Session::Hold() {
   sigemptyset(&wanted);
   sigaddset(&wanted, SIGINT);
   sigaddset(&wanted, SIGTERM);
-  sigprocmask(SIG_BLOCK, &wanted, nullptr);
+  pthread_sigmask(SIG_BLOCK, &wanted, nullptr);
   (void)WriteOutput(fmt::format("holding what is live, in processes{}; Ctrl-C ends it\n", pids));
   int got = 0;
   sigwait(&wanted, &got);
@@ -308,7 +313,7 @@ int Session::Summary() {
     text += '\n';
     if (WIFSIGNALED(worker.status) && !killed) {
       Complain(fmt::format("process {} was ended by signal {} ({})", worker.pid, WTERMSIG(worker.status),
-                           strsignal(WTERMSIG(worker.status))));
+                           SignalName(WTERMSIG(worker.status))));
       result = kFailure;
     } else if (WIFEXITED(worker.status) && (WEXITSTATUS(worker.status) != 0 || !worker.finished)) {
       Complain(fmt::format("process {} ended early, with exit code {}", worker.pid, WEXITSTATUS(worker.status)));
@@ -336,7 +341,7 @@ int Session::Run() {
     if (waited.empty()) return Summary();
     if (poll(waited.data(), waited.size(), -1) < 0) {
       if (errno == EINTR) continue;
-      throw std::runtime_error(fmt::format("cannot wait for processes: {}", std::strerror(errno)));
+      throw std::runtime_error(fmt::format("cannot wait for processes: {}", ErrorText(errno)));
     }
     for (size_t i = 0; i < waited.size(); ++i) {
       if (waited[i].revents != 0) Serve(owners[i]);

@@ -239,7 +239,8 @@ void RunWorker(const Trace& trace, const WorkerPlan& plan, int socket, WorkerPro
   }
   const uint64_t wall_ns = NowNs() - start_ns;
   driver.Ask(WorkerMessage::kFinished, trace.records.size(), wall_ns);
-  std::exit(0);  // with exit handlers: the tracker's is one of them
+  // With exit handlers: the tracker's is one of them.  The threads of the trace have been joined.
+  std::exit(0);  // NOLINT(concurrency-mt-unsafe)
 }
 
 }  // namespace memtally::tools

@@ -32,7 +32,7 @@ std::string ScreenAge(uint64_t age_ns) {
   constexpr uint64_t kSecond = 1'000'000'000;
   const uint64_t seconds = age_ns / kSecond;
   if (age_ns < kSecond) return fmt::format("{} ms", age_ns / 1'000'000);
-  if (seconds < 60) return fmt::format("{:.1f} s", static_cast<double>(age_ns / 100'000'000) / 10);
+  if (seconds < 60) return fmt::format("{}.{} s", seconds, age_ns / 100'000'000 % 10);
   if (seconds < 3600) return fmt::format("{} min {} s", seconds / 60, seconds % 60);
   if (seconds < 86400) return fmt::format("{} h {} min", seconds / 3600, seconds / 60 % 60);
   return fmt::format("{} d {} h", seconds / 86400, seconds / 3600 % 24);

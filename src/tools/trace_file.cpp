@@ -7,12 +7,12 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <system_error>
 
 #include <fmt/format.h>
 
+#include "tools/output.hpp"
 #include "tools/terminal_text.hpp"
 
 namespace memtally::tools {
@@ -56,7 +56,7 @@ bool ReadTextFile(const std::string& path, const std::function<bool(std::string_
   }
   const FilePointer file(path == "-" ? stdin : std::fopen(path.c_str(), "rbe"));
   if (!file) {
-    *error = fmt::format("{}: {}", Shown(path), std::strerror(errno));
+    *error = fmt::format("{}: {}", Shown(path), ErrorText(errno));
     return false;
   }
   std::vector<char> input(ZSTD_DStreamInSize());
@@ -87,7 +87,7 @@ bool ReadTextFile(const std::string& path, const std::function<bool(std::string_
     } while (in.pos < in.size || out.pos == out.size);
   }
   if (std::ferror(file.get())) {
-    *error = fmt::format("{}: {}", Shown(path), std::strerror(errno));
+    *error = fmt::format("{}: {}", Shown(path), ErrorText(errno));
     return false;
   }
   if (stream && expected != 0) {
@@ -105,7 +105,7 @@ struct TextFileWriter::State {
   std::string failure;
 
   void Write(const char* bytes, size_t size) {
-    if (failure.empty() && std::fwrite(bytes, 1, size, file.get()) != size) failure = std::strerror(errno);
+    if (failure.empty() && std::fwrite(bytes, 1, size, file.get()) != size) failure = ErrorText(errno);
   }
   void Compress(std::string_view text, ZSTD_EndDirective directive) {
     ZSTD_inBuffer in{text.data(), text.size(), 0};
@@ -131,7 +131,7 @@ std::unique_ptr<TextFileWriter> TextFileWriter::Open(const std::string& path, st
   state.path = path;
   state.file.reset(path == "-" ? stdout : std::fopen(path.c_str(), "wbe"));
   if (!state.file) {
-    *error = fmt::format("{}: {}", TerminalText(path), std::strerror(errno));
+    *error = fmt::format("{}: {}", TerminalText(path), ErrorText(errno));
     return nullptr;
   }
   if (path.ends_with(".zst")) {
@@ -155,7 +155,7 @@ bool TextFileWriter::Close(std::string* error) {
   if (state_->stream) state_->Compress({}, ZSTD_e_end);
   std::FILE* file = state_->file.release();
   const bool closed = file == stdout ? std::fflush(file) == 0 : std::fclose(file) == 0;
-  if (!closed && state_->failure.empty()) state_->failure = std::strerror(errno);
+  if (!closed && state_->failure.empty()) state_->failure = ErrorText(errno);
   if (state_->failure.empty()) return true;
   *error = fmt::format("{}: cannot be written: {}", TerminalText(state_->path), state_->failure);
   return false;
