@@ -21,7 +21,7 @@ _memtally() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} subcommand='' word
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case $word in
-      ps | buffers | replay)
+      ps | buffers | replay | bench)
         subcommand=$word
         break
         ;;
@@ -39,7 +39,8 @@ _memtally() {
     --device | --device-id | --limit | --tag | --processes | --name | --kill-after | --random-kill | --repeat | --events | --seed) return ;;
     *)
       case $subcommand in
-        '') words='ps buffers replay --help --version' ;;
+        '') words='ps buffers replay bench --help --version' ;;
+        bench) words='events --json --quick --help' ;;
         ps) words='--json --all --no-clean-up --help' ;;
         buffers) words='--pid --ledger --all --device --kind --tag --sort --limit --by-tag --json --help' ;;
         replay)

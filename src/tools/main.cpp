@@ -3,6 +3,7 @@
 // The memtally command: finds the subcommand and runs it.
 #include <exception>
 #include <string>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -30,9 +31,18 @@ constexpr const char* kWelcome =
     "\n"
     "  memtally --help, memtally ps --help, man memtally: everything else\n";
 
+// The subcommand that was chosen, below which none was, and how it is called: "memtally bench events".
+std::pair<const CLI::App*, std::string> Chosen(const CLI::App* app) {
+  std::string name = app->get_name();
+  while (!app->get_subcommands().empty()) {
+    app = app->get_subcommands().front();
+    name += " " + app->get_name();
+  }
+  return {app, name};
+}
+
 int Complaint(const CLI::App& app, const CLI::ParseError& error) {
-  std::string name = "memtally";
-  for (const CLI::App* chosen : app.get_subcommands()) name += " " + chosen->get_name();
+  const std::string name = Chosen(&app).second;
   std::string what = TerminalText(error.what(), 500);
   if (dynamic_cast<const CLI::ConversionError*>(&error)) what += " (it takes a number)";
   Complain(fmt::format("{}\nTry '{} --help'.", what, name));
@@ -54,8 +64,8 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    const std::vector<CLI::App*> chosen = app.get_subcommands();
-    return WriteOutput(chosen.empty() ? app.help() : chosen.front()->help("memtally"));
+    const auto [chosen, name] = Chosen(&app);
+    return WriteOutput(chosen->help(chosen == &app ? "" : name.substr(0, name.rfind(' '))));
   } catch (const CLI::CallForVersion& version) {
     return WriteOutput(std::string(version.what()) + "\n");
   } catch (const CLI::ParseError& error) {

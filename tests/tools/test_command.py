@@ -56,6 +56,14 @@ def test_alone_it_says_what_to_try(memtally):
     assert done.stderr == ""
 
 
+def test_help_of_each_subcommand_says_how_it_is_called(memtally):
+    assert "Usage: memtally [OPTIONS] [SUBCOMMAND]\n" in memtally.run("--help").stdout
+    for name in [*SUBCOMMANDS, "bench events"]:
+        assert f"Usage: memtally {name} [OPTIONS]" in memtally.run(*name.split(), "--help").stdout
+        done = memtally.run(*name.split(), "--nonsense", code=2)
+        assert done.stderr.endswith(f"Try 'memtally {name} --help'.\n")
+
+
 def test_version(memtally):
     version = re.search(r"project\(memtally VERSION (\S+)", (ROOT / "CMakeLists.txt").read_text())[1]
     assert memtally.run("--version").stdout == f"memtally {version}\n"
