@@ -316,9 +316,9 @@ def account_report(a, closed, lanes, buffers, exact):
     live = [x - y for x, y in zip(allocated, freed)]
     if min(live) < 0 and exact:
         raise LedgerError(f"account {a['index']}: more was freed than allocated")
-    live = [max(0, x) for x in live]
+    held = live = [max(0, x) for x in live]
     if closed:
-        live, freed, released = [0] * 3, allocated, [x + y for x, y in zip(released, live)]
+        live, freed, released = [0] * 3, allocated, [x + y for x, y in zip(released, held)]
     out = {k: a[k] for k in ("index", "device", "kind", "banks", "capacity_bytes", "capacity_bytes_per_bank")}
     out.update(live=three(live), allocated=three(allocated), freed=three(freed), released=three(released))
     users = [x for x in sums if x[0]]
@@ -326,7 +326,7 @@ def account_report(a, closed, lanes, buffers, exact):
         if len(users) == 1:
             peak = bound = users[0][5 + k]
         else:
-            peak = max(a["peak_" + name], live[k])
+            peak = max(a["peak_" + name], held[k])
             bound = max(a[f"peak_{name}_bound"], s[5 + k])
         out["peak_" + name], out["slack_" + name] = peak, max(0, bound - peak)
     out["failed"] = {"count": m[3], "bytes_requested": m[4]}
