@@ -37,11 +37,15 @@ uint64_t g_next_id = 1;
 void BM_AllocFreeFifo(benchmark::State& state) {
   const memtally_device device = Device();
   std::vector<uint64_t> ids(static_cast<size_t>(state.range(0)));
-  for (uint64_t& id : ids) memtally_alloc(device, MEMTALLY_KIND_DRAM, id = g_next_id++, id * 64, 4096, 400);
+  for (uint64_t& id : ids) {
+    id = g_next_id++;
+    memtally_alloc(device, MEMTALLY_KIND_DRAM, id, id * 64, 4096, 400);
+  }
   size_t oldest = 0;
   for (auto _ : state) {
     memtally_free(device, MEMTALLY_KIND_DRAM, ids[oldest]);
-    memtally_alloc(device, MEMTALLY_KIND_DRAM, ids[oldest] = g_next_id++, 64, 4096, 400);
+    ids[oldest] = g_next_id++;
+    memtally_alloc(device, MEMTALLY_KIND_DRAM, ids[oldest], 64, 4096, 400);
     if (++oldest == ids.size()) oldest = 0;
   }
   for (const uint64_t id : ids) memtally_free(device, MEMTALLY_KIND_DRAM, id);
