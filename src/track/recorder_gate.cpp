@@ -47,7 +47,11 @@ bool WaitForRoom(Session* session, const writer::Lane& lane, ControlHead head) {
   bool has_room = false;
   for (;;) {
     const uint64_t now = writer::MonotonicNs();
-    if (now - begin >= session->recorder_wait_left_ns || now - moved_at >= kSilenceNs) break;
+    if (now - begin >= session->recorder_wait_left_ns) break;
+    if (now - moved_at >= kSilenceNs) {
+      session->silent_recorder = {true, head.heartbeat};
+      break;
+    }
     writer::Nap(kNapNs);
     if (!IsFull(file, lane)) {
       has_room = true;
@@ -80,7 +84,8 @@ void RecorderGate::AttendOnce(Session* session, writer::Lane& lane, const writer
     const writer::LedgerFile& file = session->ledger.file();
     ControlHead head{};
     if (ReadHead(file, &head) && IsRecording(head) && file.RecorderHoldsLock()) {
-      const bool waits = may_wait && (head.flags & MEMTALLY_CONTROL_WAIT) != 0;
+      const bool is_silent = session->silent_recorder.known && session->silent_recorder.heartbeat == head.heartbeat;
+      const bool waits = may_wait && (head.flags & MEMTALLY_CONTROL_WAIT) != 0 && !is_silent;
       if (IsFull(file, lane) && (!waits || !WaitForRoom(session, lane, head))) {
         lane.AddUnread(entry, 1);  // this event takes the place of one that was not read
         next = lane.events() + 1;

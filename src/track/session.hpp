@@ -51,7 +51,11 @@ struct Session {
   std::atomic<ThreadBlock*> blocks;
   Session* inherited = nullptr;        // the parent's, in a forked child
   bool ended = false;                  // the process ended normally and left nothing to show: the files are gone
-  uint64_t recorder_wait_left_ns = 0;  // under a lane's lock and housekeeping_lock
+  uint64_t recorder_wait_left_ns = 0;  // under a lane's lock and housekeeping_lock, as the next
+  struct {
+    bool known = false;
+    uint64_t heartbeat = 0;  // at which it stood still: nobody waits for it until it moves on
+  } silent_recorder;
 
   writer::Lane* lane(uint32_t number) const { return lanes[number].load(std::memory_order_acquire); }
   // The lane of a key; null if nobody has allocated in its region.
