@@ -197,10 +197,7 @@ void Host::Start(const Place& place, const HostOptions& options, const std::func
   }
   setenv("MEMTALLY_DIR", options.directory.empty() ? place.path().c_str() : options.directory.c_str(), 1);
   for (const auto& [name, value] : options.environment) setenv(name.c_str(), value.c_str(), 1);
-  if (options.load_tracker && dlopen(MEMTALLY_TEST_LIBRARY, RTLD_NOW | RTLD_GLOBAL) == nullptr) {
-    fprintf(stderr, "%s\n", dlerror());
-    _exit(97);
-  }
+  if (options.load_tracker) LoadTracker();
   run();
   _exit(96);
 }
@@ -261,6 +258,12 @@ Outcome RunProgram(const Place& place, const std::vector<std::string>& command, 
 }
 
 void Rest() { raise(SIGSTOP); }
+
+void LoadTracker() {
+  if (dlopen(MEMTALLY_TEST_LIBRARY, RTLD_NOW | RTLD_GLOBAL) != nullptr) return;
+  fprintf(stderr, "%s\n", dlerror());
+  _exit(97);
+}
 
 void Require(bool condition, const char* what) {
   if (condition) return;

@@ -106,6 +106,8 @@ Outcome RunProgram(const Place& place, const std::vector<std::string>& command, 
 
 // Stops this process until the test continues it.  Uses no descriptor and no memory.
 void Rest();
+// Loads the tracker into this process; for hosts that were started without it.
+void LoadTracker();
 // Ends this process at once with status 99 and a line on stderr if `condition` does not hold.
 void Require(bool condition, const char* what);
 #define REQUIRE(condition) ::memtally::testing::Require((condition), #condition)
