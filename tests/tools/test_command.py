@@ -201,7 +201,7 @@ def complete(memtally, line):
 
 
 def test_completion(memtally):
-    assert complete(memtally, "memtally b") == ["buffers"]
+    assert complete(memtally, "memtally bu") == ["buffers"]
     assert complete(memtally, "memtally ps --j") == ["--json"]
     assert complete(memtally, "memtally replay llama-1b-n") == ["llama-1b-n150"]
     assert complete(memtally, "memtally buffers --sort a") == ["age", "address"]
