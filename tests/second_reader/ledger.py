@@ -326,7 +326,7 @@ def account_report(a, closed, lanes, buffers, exact):
         if len(users) == 1:
             peak = bound = users[0][5 + k]
         else:
-            peak = max(a["peak_" + name], held[k])
+            peak = max([a["peak_" + name], held[k]] + [x[5 + k] for x in users])
             bound = max(a[f"peak_{name}_bound"], s[5 + k])
         out["peak_" + name], out["slack_" + name] = peak, max(0, bound - peak)
     out["failed"] = {"count": m[3], "bytes_requested": m[4]}

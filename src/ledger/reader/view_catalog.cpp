@@ -182,6 +182,8 @@ void ViewBuilder::AddTotals() {
     uint32_t lanes = 0;
     uint64_t requested = 0;
     uint64_t reserved = 0;
+    uint64_t highest_requested = 0;  // of one lane
+    uint64_t highest_reserved = 0;
     for (uint32_t k = 0; k < copy_.lane_count(); ++k) {
       if (!copy_.lane_usable(k)) continue;
       const memtally_sums sums = copy_.lane(k).Sums(account.index);
@@ -189,13 +191,15 @@ void ViewBuilder::AddTotals() {
       ++lanes;
       requested = AddUpTo(requested, sums.peak_requested);
       reserved = AddUpTo(reserved, sums.peak_reserved);
+      highest_requested = std::max(highest_requested, sums.peak_requested);
+      highest_reserved = std::max(highest_reserved, sums.peak_reserved);
     }
     if (lanes <= 1) {
       account.peak_requested = requested;
       account.peak_reserved = reserved;
     } else {
-      account.peak_requested = std::max(stored_[i].peak_requested, held.bytes_requested);
-      account.peak_reserved = std::max(stored_[i].peak_reserved, held.bytes_reserved);
+      account.peak_requested = std::max({stored_[i].peak_requested, held.bytes_requested, highest_requested});
+      account.peak_reserved = std::max({stored_[i].peak_reserved, held.bytes_reserved, highest_reserved});
       account.peak_requested_slack =
           SubtractDownTo0(std::max(stored_[i].peak_requested_bound, requested), account.peak_requested);
       account.peak_reserved_slack =
