@@ -88,6 +88,25 @@ pid_of() { # NAME
   "$memtally" ps --no-clean-up | awk -v name="$1" '$4 == name { print $1; exit }'
 }
 
+# Waits until a command succeeds; a slow machine takes its time.
+wait_until() { # COMMAND...
+  local tries
+  for ((tries = 0; tries < 600; tries++)); do
+    if "$@"; then return; fi
+    sleep 0.1
+  done
+  printf 'demo: waited a minute in vain for: %s\n' "$*" >&2
+  exit 1
+}
+
+all_are_there() { [[ -n $(pid_of llama) && -n $(pid_of resnet) && -n $(pid_of chat-server) ]]; }
+
+memory_ran_out() { "$memtally" ps --no-clean-up | grep -q failed_allocation; }
+
+nothing_living_holds_memory() {
+  ! "$memtally" ps --no-clean-up | awk '$3 == "alive" && $7 > 0 { found = 1 } END { exit !found }'
+}
+
 # What a process holds in DRAM, in words: "550 buffers, 11.9 GiB".
 sum_of() { # PID ARGUMENT...
   "$memtally" buffers --kind dram --pid "$@" |
@@ -100,6 +119,7 @@ say "Three processes replay what real models did to the memory of a Wormhole n15
 replay llama llama-1b-n150 0.036 1001
 replay resnet resnet50-n150 0.052 1002
 replay chat-server leak-until-oom-n150 0.0145 1003
+wait_until all_are_there
 pause 3
 show ps
 say "Llama holds its weights and cache in DRAM and its activations in L1. RESERVED is what the memory really lost," \
@@ -111,7 +131,8 @@ say "Llama stays as it is from step to step. The chat server only grows: $(sum_o
   "Who holds that?"
 show buffers --pid "$(pid_of chat-server)" --kind dram --by-tag --limit 6
 
-pause 7
+pause 6
+wait_until memory_ran_out
 show ps --no-clean-up
 say "The chat server asked for 32 MiB more and did not get them: that is the failed_allocation. Now it is killed, with" \
   "SIGKILL, so that it cannot say a word."
@@ -126,7 +147,8 @@ say "The debug copies are the leak: $(sum_of "$victim" --tag 'debug copy'). The 
   "request that was affected:"
 show buffers --pid "$victim" --tag 'debug copy' --sort age --limit 4
 
-pause 7
+pause 4
+wait_until nothing_living_holds_memory
 say "The other two have closed their devices meanwhile, and hold nothing any more:"
 show ps
 say "That was all. The ledgers of this demonstration are removed now."
