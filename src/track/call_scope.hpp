@@ -32,7 +32,8 @@ class CallScope {
   static void Leave(ThreadBlock* block) {
     for (;;) {
       std::atomic_signal_fence(std::memory_order_seq_cst);
-      block->state.store(ThreadBlock::kIdle, std::memory_order_relaxed);
+      // Released to the thread that takes this block over once this one is gone.
+      block->state.store(ThreadBlock::kIdle, std::memory_order_release);
       std::atomic_signal_fence(std::memory_order_seq_cst);
       if (block->queued.load(std::memory_order_relaxed) == 0) [[likely]]
         return;
@@ -47,7 +48,7 @@ class CallScope {
   // Leaves what EnterSlowly entered.
   static void LeaveSlowly(ThreadBlock* block) {
     Leave(block);
-    if (block->pauses != 0) block->state.store(ThreadBlock::kPaused, std::memory_order_relaxed);
+    if (block->pauses != 0) block->state.store(ThreadBlock::kPaused, std::memory_order_release);
   }
 
  private:

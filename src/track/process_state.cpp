@@ -93,6 +93,7 @@ ThreadBlock* FindBlock(Session* session, const FutexGuard&) {
     // A block of this very number can only be a former thread's.
     if (owner == 0 || owner == self ||
         (looked_at++ < kBlocksLookedAt && ThreadIsGone(session->ledger.header()->pid, owner))) {
+      (void)block->state.load(std::memory_order_acquire);  // and with it what that thread wrote
       block->thread_id.store(self, std::memory_order_relaxed);
       return block;
     }

@@ -84,6 +84,7 @@ void Tracker::PopTag() {
       if (depth < ThreadBlock::kTagDepth) block->tag = block->tags_before[depth];
       std::atomic_signal_fence(std::memory_order_seq_cst);
       block->depth = depth;
+      block->state.store(block->state.load(std::memory_order_relaxed), std::memory_order_release);
   }
 }
 
