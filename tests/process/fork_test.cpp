@@ -376,9 +376,12 @@ TEST(Fork, ExecDetachesTheLedger) {
   Host host(place, [] {
     const memtally_device device = OpenDram();
     Alloc(device, 1);
+    Rest();
     execl("/bin/sleep", "sleep", "600", nullptr);
     return 1;
   });
+  ASSERT_TRUE(host.AwaitRest());
+  host.Continue();
   Liveness now = Liveness::kAlive;
   for (int i = 0; i < 10'000 && now == Liveness::kAlive; ++i) {
     usleep(1000);

@@ -32,6 +32,15 @@ Liveness LivenessOf(const std::string& path, Liveness awaited) {
   return now;
 }
 
+// Whether there is a ledger with a buffer in it; it may be in the making.
+bool HoldsABuffer(const Place& place) {
+  LedgerError error;
+  LedgerView view;
+  const std::vector<std::string> ledgers = place.Ledgers();
+  const auto reader = ledgers.empty() ? nullptr : LedgerReader::Open(ledgers[0], &error);
+  return reader != nullptr && reader->Read(ReadLevel::kAll, &view, &error) && LiveOf(view).count != 0;
+}
+
 // As fork, with a number of our choice.
 pid_t ForkAs(pid_t pid) {
   clone_args arguments{};
@@ -100,8 +109,7 @@ TEST(PidNamespace, AliveAndVisibleUnderItsOuterNumber) {
     }
     return WaitForChild(first) == 200 + SIGKILL ? 0 : 1;
   });
-  while (place.Ledgers().empty() || ReadLedger(place.Ledgers()[0]).accounts.empty() ||
-         LiveOf(ReadLedger(place.Ledgers()[0])).count == 0) {
+  while (!HoldsABuffer(place)) {
     siginfo_t ended{};
     if (waitid(P_PID, static_cast<id_t>(host.pid()), &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid != 0)
       break;
