@@ -19,13 +19,14 @@ void Order() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
 void LaneCopy::Reset() {
   offset_ = sequence_ = 0;
-  fresh_ = taken_back_ = false;
+  fresh_ = taken_back_ = went_on_ = false;
   header_ = {};
   body_.clear();
   more_.clear();
   ring_offset_ = 0;
   ring_capacity_ = 0;
   layout_ = {};
+  layout_cut_ = slots_cut_ = false;
   slots_.Clear();
   loads_ = 0;
   loaded_bytes_ = left_out_ = refused_words_ = 0;
@@ -43,8 +44,8 @@ void LaneCopy::Copy(LedgerBytes& bytes, const Wish& wish, Claims& claims, Gaps& 
   }
   offset_ = wish.offset;
   const uint64_t sequence = bytes.ReadValue<uint64_t>(offset_);
-  if (sequence != sequence_ && taken_back_) {  // it went on after all
-    taken_back_ = false;
+  if (taken_back_ && (went_on_ || sequence != sequence_)) {  // it went on after all
+    taken_back_ = went_on_ = false;
     *words_changed = !old_words_.empty();
     old_words_.clear();
     slots_.Clear();
@@ -85,10 +86,12 @@ void LaneCopy::CheckLayout(const LedgerBytes& bytes, const Wish& wish, Claims& c
   ring_offset_ = 0;
   ring_capacity_ = 0;
   layout_ = {};
+  layout_cut_ = false;
   if (!wish.buffers) return;  // totals need neither
   const uint64_t size = bytes.size();
   if (header_.ring_capacity != 0) {
     const uint64_t begin = header_.ring_offset;
+    if (begin >= size) layout_cut_ = true;
     const uint64_t ring_bytes = uint64_t{header_.ring_capacity} * sizeof(memtally_event);
     if (begin % 8 != 0 || begin < MEMTALLY_PAGE_BYTES || begin >= size || header_.ring_capacity > kMostRingEvents) {
       gaps.Add(LaneText(wish.lane) + ": its flight recorder is said to be at " + std::to_string(begin) + " with " +
@@ -113,6 +116,7 @@ void LaneCopy::CheckLayout(const LedgerBytes& bytes, const Wish& wish, Claims& c
       }
       continue;
     }
+    if (begin >= size || (size - begin) / sizeof(memtally_record) < SlotsOf(k)) layout_cut_ = true;
     if (begin % 8 != 0 || begin < MEMTALLY_PAGE_BYTES || begin >= size) {
       gaps.Add(LaneText(wish.lane) + ": segment " + std::to_string(k) + " of its buffers is said to be at " +
                std::to_string(begin) + ", which cannot be");
@@ -201,7 +205,9 @@ void LaneCopy::AddGaps(const Wish& wish, Gaps& gaps) const {
 }
 
 void LaneCopy::UpdateSlots(LedgerBytes& bytes, const Wish& wish, uint64_t* budget) {
-  if (loads_ != 0 && loaded_devices_ == wish.devices && !slots_.overflowed() &&
+  const bool was_cut = slots_cut_;
+  slots_cut_ = layout_cut_;
+  if (loads_ != 0 && loaded_devices_ == wish.devices && !was_cut && !slots_.overflowed() &&
       FollowEvents(bytes, slots_events_, events())) {
     slots_events_ = events();
     return;
@@ -276,7 +282,7 @@ bool LaneCopy::StillTrue(LedgerBytes& bytes) {
     memtally_undo undo;
     bytes.Read(offset_ + kUndoOffset, &undo, sizeof(undo));
     fresh_ = memcmp(&undo, &header_.undo, sizeof(undo)) == 0;
-    if (!fresh_) taken_back_ = false;
+    went_on_ = !fresh_;
   }
   return fresh_;
 }

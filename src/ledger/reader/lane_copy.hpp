@@ -46,11 +46,16 @@ class LaneCopy {
   // The next Copy copies again.
   void Distrust() { fresh_ = false; }
 
+  // The file has grown: a part that seemed to lie beyond its end may be there, and all slots are copied again.
+  void NoteGrowth() {
+    if (layout_cut_) fresh_ = false;
+  }
+
   // The sequence that the copy belongs to; with a call under way, half of it is the number of the events before it.
   uint64_t sequence() const { return sequence_; }
   bool is_odd() const { return (sequence_ & 1) != 0; }
   uint64_t events() const { return sequence_ >> 1; }
-  bool taken_back() const { return taken_back_; }
+  bool taken_back() const { return taken_back_ && !went_on_; }
   bool fresh() const { return fresh_; }
   bool buffers_complete() const { return buffers_complete_; }
 
@@ -92,12 +97,15 @@ class LaneCopy {
   uint64_t sequence_ = 0;
   bool fresh_ = false;
   bool taken_back_ = false;
+  bool went_on_ = false;  // the call that was taken back: the next Copy drops its old words
   memtally_lane header_{};
   std::vector<uint8_t> body_;  // lane header and sums
   std::vector<uint8_t> more_;
   uint64_t ring_offset_ = 0;
   uint32_t ring_capacity_ = 0;
   SlotLayout layout_;
+  bool layout_cut_ = false;  // something of it is beyond the end of the file as known
+  bool slots_cut_ = false;   // and was so when the slots were copied
   SlotTable slots_;
   int loads_ = 0;
   uint64_t loaded_bytes_ = 0;

@@ -175,7 +175,10 @@ LedgerCopy::Result LedgerCopy::Try(LedgerBytes& bytes, bool buffers, TakeBack ta
   std::atomic_thread_fence(std::memory_order_seq_cst);
 
   const auto lanes_now = bytes.ReadValue<uint32_t>(offsetof(memtally_ledger_header, lane_count));
-  bool exact = lanes_now == page_.header.lane_count;
+  // Where the parts lie was checked against the size that the file had: new ones may have seemed to lie beyond it.
+  const auto end_now = bytes.ReadValue<uint64_t>(offsetof(memtally_ledger_header, file_end));
+  bool exact = lanes_now == page_.header.lane_count && end_now == page_.header.file_end;
+  for (uint32_t i = 0; i < lane_count_ && end_now != page_.header.file_end; ++i) lanes_[i].NoteGrowth();
   for (uint32_t i = 0; i < lane_count_; ++i) {
     if (lane_usable_[i] && !lanes_[i].StillTrue(bytes)) exact = false;
   }
