@@ -330,7 +330,7 @@ def account_report(a, closed, lanes, buffers, exact):
             bound = max(a[f"peak_{name}_bound"], s[5 + k])
         out["peak_" + name], out["slack_" + name] = peak, max(0, bound - peak)
     out["failed"] = {"count": m[3], "bytes_requested": m[4]}
-    out["imported"] = {"count": m[5], "bytes_requested": m[6]}
+    out["imported"] = {"count": 0 if closed else m[5], "bytes_requested": 0 if closed else m[6]}
     mine = [b for b in buffers if not b["released"] and not b["imported"]]
     out["listed"] = three([len(mine)] + [sum(b[n] for b in mine) for n in ("bytes_requested", "bytes_reserved")])
     return out
