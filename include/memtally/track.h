@@ -25,6 +25,9 @@
 
 #include <memtally/abi/ledger_format.h>
 
+/* C, also where a C++ program includes it. */
+/* NOLINTBEGIN(modernize-*,misc-definitions-in-headers,bugprone-dynamic-static-initializers) */
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -256,5 +259,7 @@ static inline const char* memtally_ledger_path(void) {
 #ifdef __cplusplus
 }
 #endif
+
+/* NOLINTEND(modernize-*,misc-definitions-in-headers,bugprone-dynamic-static-initializers) */
 
 #endif /* MEMTALLY_TRACK_H */

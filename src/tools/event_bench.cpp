@@ -362,6 +362,7 @@ double Rate(memtally_device device, int threads, uint64_t events) {
   std::atomic<bool> go{false};
   std::vector<double> rates(static_cast<size_t>(threads));
   std::vector<std::thread> running;
+  running.reserve(rates.size());
   for (int t = 0; t < threads; ++t) {
     running.emplace_back([&, t] {
       Random random(static_cast<uint64_t>(t) + 10);
@@ -418,6 +419,7 @@ Figures MeasureThreads(bool quick) {
   }
   figures["two_thread_ratio"] = Median(ratios);
   std::vector<double> pairs;
+  pairs.reserve(7);
   for (int i = 0; i < (quick ? 3 : 7); ++i) pairs.push_back(CrossThreadPairNs(device, quick ? 100'000 : 500'000));
   figures["cross_thread_free_ns"] = Median(pairs);
   return figures;

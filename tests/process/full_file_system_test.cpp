@@ -172,8 +172,6 @@ class FullFileSystem : public ::testing::Test {
     ExpectExact(view);
     const uint64_t no_room = AnomalyCount(view, MEMTALLY_ANOMALY_NO_ROOM);
     const uint64_t lost = view.counters.lost_events;
-    uint64_t imported = 0;
-    for (const LedgerAccount& account : view.accounts) imported += account.imported;
     constexpr uint64_t kAllocations = 3 * 1203;
     const uint64_t allocated = AllocatedOf(view).count;
     EXPECT_LE(allocated, kAllocations);

@@ -79,7 +79,7 @@ std::string LedgerView::tag_path(uint32_t tag) const {
   std::string text;
   for (int i = 0; tag != 0 && tag < tags.size(); ++i) {
     if (i == kMostTagsOfAPath) return "... / " + text;
-    text = text.empty() ? tags[tag].name : tags[tag].name + " / " + text;
+    text.insert(0, text.empty() ? tags[tag].name : tags[tag].name + " / ");
     if (tags[tag].parent >= tag) break;
     tag = tags[tag].parent;
   }

@@ -51,7 +51,7 @@ uint64_t SlotTable::Load(LedgerBytes& bytes, const SlotLayout& layout, uint64_t 
   if (slots_ > capacity_) {
     records_.reset();
     capacity_ = 0;
-    records_.reset(new memtally_record[slots_]);  // not zeroed: all of it is read into
+    records_ = std::make_unique_for_overwrite<memtally_record[]>(slots_);  // all of it is read into
     capacity_ = slots_;
   }
   memtally_record* to = records_.get();

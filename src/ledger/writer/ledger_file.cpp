@@ -120,34 +120,43 @@ MakeResult LedgerFile::Make(const char* directory, uint32_t uid, uint32_t pid, c
   const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
   fd_ = MoveHigh(open(path_, flags, mode));
   if (fd_ < 0) return FromErrno(errno);
-  MakeResult result = MakeResult::kMade;
-  struct stat status {};
-  int error = 0;
-  if (fchmod(fd_, mode) != 0 || fstat(fd_, &status) != 0 || !HoldLock(fd_) ||
-      ftruncate(fd_, static_cast<off_t>(fixed_bytes)) != 0) {
-    result = FromErrno(errno);
-  } else if (dev_ = status.st_dev, ino_ = status.st_ino, end_ = fixed_bytes; !Reserve(0, MEMTALLY_PAGE_BYTES)) {
-    result = MakeResult::kNoSpace;
-  } else if (void* mapped = mmap(nullptr, fixed_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
-             mapped == MAP_FAILED) {
-    result = FromErrno(errno);
-  } else {
-    fixed_ = static_cast<uint8_t*>(mapped);
-    // The control file is a convenience for recorders: without it, nobody records.
-    control_fd_ = MoveHigh(open(control_path_, flags, mode));
-    if (control_fd_ >= 0) {
-      error = fchmod(control_fd_, mode);
-      if (error == 0 && ftruncate(control_fd_, MEMTALLY_PAGE_BYTES) == 0 && fstat(control_fd_, &status) == 0) {
-        control_dev_ = status.st_dev;
-        control_ino_ = status.st_ino;
-      }
-    }
-    return MakeResult::kMade;
+  const MakeResult result = Prepare(fd_, mode, fixed_bytes);
+  if (result == MakeResult::kMade) {
+    MakeControl(mode);
+    return result;
   }
   unlink(path_);
   close(fd_);
   fd_ = -1;
   return result;
+}
+
+MakeResult LedgerFile::Prepare(int fd, mode_t mode, size_t fixed_bytes) {
+  struct stat status {};
+  if (fchmod(fd, mode) != 0 || fstat(fd, &status) != 0 || !HoldLock(fd) ||
+      ftruncate(fd, static_cast<off_t>(fixed_bytes)) != 0) {
+    return FromErrno(errno);
+  }
+  dev_ = status.st_dev;
+  ino_ = status.st_ino;
+  end_ = fixed_bytes;
+  if (!Reserve(0, MEMTALLY_PAGE_BYTES)) return MakeResult::kNoSpace;
+  void* mapped = mmap(nullptr, fixed_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (mapped == MAP_FAILED) return FromErrno(errno);
+  fixed_ = static_cast<uint8_t*>(mapped);
+  return MakeResult::kMade;
+}
+
+void LedgerFile::MakeControl(mode_t mode) {
+  // A convenience for recorders: without it, nobody records.
+  control_fd_ = MoveHigh(open(control_path_, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
+  struct stat status {};
+  if (control_fd_ < 0 || fchmod(control_fd_, mode) != 0 || ftruncate(control_fd_, MEMTALLY_PAGE_BYTES) != 0 ||
+      fstat(control_fd_, &status) != 0) {
+    return;
+  }
+  control_dev_ = status.st_dev;
+  control_ino_ = status.st_ino;
 }
 
 bool LedgerFile::DescriptorIsOurs(int fd, dev_t dev, ino_t ino) const {

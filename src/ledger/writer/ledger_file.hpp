@@ -60,6 +60,8 @@ class LedgerFile {
   uint64_t end() const { return end_; }
 
  private:
+  MakeResult Prepare(int fd, mode_t mode, size_t fixed_bytes);
+  void MakeControl(mode_t mode);
   bool DescriptorIsOurs(int fd, dev_t dev, ino_t ino) const;
   int CheckedDescriptor();  // of the ledger, opened again if somebody closed it; -1 if that fails
 
