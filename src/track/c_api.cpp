@@ -48,7 +48,9 @@ namespace {
 
 __attribute__((constructor)) void Load() {
   const memtally_api* api = memtally_get_api(MEMTALLY_API_VERSION);
-  if (api != nullptr) memtally::track::OpenGates(api);
+  if (api == nullptr) return;
+  memtally::track::ProcessState::WatchForks();
+  memtally::track::OpenGates(api);
 }
 
 __attribute__((destructor)) void Unload() { memtally::track::ProcessState::End(); }

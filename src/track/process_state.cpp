@@ -50,7 +50,7 @@ bool ThreadIsGone(uint32_t process_id, uint32_t thread_id) {
 }
 
 void WipeInChild() {
-  // Pages that could not be marked to be wiped by the kernel.
+  // Pages that the kernel has not wiped.
   WipedPage* page = g_wiped.load(std::memory_order_relaxed);
   if (page == nullptr || page->session_is_ours.load(std::memory_order_relaxed) == 0) return;
   page->session_is_ours.store(0, std::memory_order_relaxed);
@@ -65,10 +65,7 @@ void WipeInChild() {
 void* MapWipedPages(size_t bytes) {
   void* pages = writer::MapPages(bytes);
   if (pages == nullptr) return nullptr;
-  if (madvise(pages, writer::RoundUpToPages(bytes), MADV_WIPEONFORK) != 0) {
-    static std::atomic<bool> handler_set{false};
-    if (!handler_set.exchange(true)) pthread_atfork(nullptr, nullptr, WipeInChild);
-  }
+  madvise(pages, writer::RoundUpToPages(bytes), MADV_WIPEONFORK);
   return pages;
 }
 
@@ -169,6 +166,8 @@ Session* ProcessState::CurrentSession() {
   page->session_is_ours.store(1, std::memory_order_release);
   return session;
 }
+
+void ProcessState::WatchForks() { pthread_atfork(nullptr, nullptr, WipeInChild); }
 
 ThreadBlock* ProcessState::PrepareThread() {
   if (t_preparing) return nullptr;

@@ -3,8 +3,8 @@
 // ProcessState: which session is this process's own, and which thread is which.
 //
 // A page that a fork wipes tells a child from its parent, whatever made it (fork, raw clone; vfork shares the memory
-// and is the parent in this respect): there `session_is_ours` and the locks are zero.  Where the kernel cannot wipe, a
-// fork handler does it.
+// and is the parent in this respect): there `session_is_ours` and the locks are zero.  A fork handler does the same,
+// since some kernels cannot wipe, and some say that they did and do not (qemu-user).
 #pragma once
 
 #include "track/session.hpp"
@@ -38,6 +38,9 @@ class ProcessState {
 
   // A call could not be recorded at all.
   static void CountLoss(uint64_t bytes);
+
+  // Sets the fork handler.  Once, when the library is loaded: later it might be in a signal handler.
+  static void WatchForks();
 
   // At the normal end of the process: says so in the ledger, or removes it if it has nothing to show.
   static void End();
