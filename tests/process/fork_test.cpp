@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,6 +26,20 @@ constexpr uint32_t kDram = MEMTALLY_KIND_DRAM;
 
 void Alloc(memtally_device device, uint64_t id, uint64_t bytes = 64) {
   memtally_alloc(device, kDram, id, id * 4096, bytes, bytes);
+}
+
+// Whether the kernel empties pages for a child that it was asked to.  An emulated one (qemu-user) says so and does not;
+// there children of raw clone calls cannot be told from their parents, and /proc tells no start times.
+bool KernelWipesOnFork() {
+  auto* page =
+      static_cast<std::atomic<int>*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  if (page == MAP_FAILED || madvise(page, 4096, MADV_WIPEONFORK) != 0) return false;
+  *page = 1;
+  const pid_t child = fork();
+  if (child == 0) _exit(*page);
+  const bool wiped = WaitForChild(child) == 0;
+  munmap(page, 4096);
+  return wiped;
 }
 
 TEST(Fork, ChildGetsItsOwnLedgerAtItsFirstEvent) {
@@ -246,6 +261,7 @@ TEST(Fork, ParentStaysAliveWhateverTheChildDoes) {
 
 // A child that no fork handler knows of.
 TEST(ForkRaw, CloneSystemCallIsLikeFork) {
+  if (!KernelWipesOnFork()) GTEST_SKIP() << "needs a kernel of its own, not qemu-user";
   const Place place;
   Host host(place, [] {
     const memtally_device device = OpenDram();
@@ -276,6 +292,7 @@ TEST(ForkRaw, CloneSystemCallIsLikeFork) {
 
 // The child shares the descriptors: what it closes is closed here, too.  The parent finds its file again.
 TEST(ForkRaw, CloneFilesMayDetachTheParentNeverKillIt) {
+  if (!KernelWipesOnFork()) GTEST_SKIP() << "needs a kernel of its own, not qemu-user";
   const Place place;
   Host host(place, [] {
     const memtally_device device = OpenDram();
@@ -372,6 +389,7 @@ TEST(Fork, DaemonLeavesItsStartersBehind) {
 
 // exec: the process goes on as another program, the ledger does not.
 TEST(Fork, ExecDetachesTheLedger) {
+  if (!KernelWipesOnFork()) GTEST_SKIP() << "needs a kernel of its own, not qemu-user";
   const Place place;
   Host host(place, [] {
     const memtally_device device = OpenDram();
@@ -401,8 +419,8 @@ TEST(Fork, ExecDetachesTheLedger) {
 // Forks while other threads are in the middle of calls: whatever state the child finds, it records, or counts a loss.
 TEST(ForkManyThreads, ThousandsOfForksInTheMiddleOfCalls) {
   const Place place;
-  constexpr int kForks = 2000;
-  Host host(place, [] {
+  const int forks = KernelWipesOnFork() ? 2000 : 200;
+  Host host(place, [=] {
     const memtally_device device = OpenDram();
     for (uint64_t id = 0; id < 200; ++id) Alloc(device, id);
     std::atomic<bool> stop{false};
@@ -421,7 +439,7 @@ TEST(ForkManyThreads, ThousandsOfForksInTheMiddleOfCalls) {
       });
     }
     int failures = 0;
-    for (int i = 0; i < kForks; ++i) {
+    for (int i = 0; i < forks; ++i) {
       const pid_t child = fork();
       if (child == 0) {
         for (uint64_t id = 0; id < 3; ++id) Alloc(device, 5000 + id);
@@ -462,7 +480,7 @@ TEST(ForkManyThreads, ThousandsOfForksInTheMiddleOfCalls) {
     EXPECT_GE(AnomalyCount(view, MEMTALLY_ANOMALY_INHERITED), 1u);
     EXPECT_EQ(AnomalyCount(view, MEMTALLY_ANOMALY_INHERITED) + AnomalyCount(view, MEMTALLY_ANOMALY_UNKNOWN_FREE), 2u);
   }
-  EXPECT_EQ(children, kForks / 100);
+  EXPECT_EQ(children, forks / 100);
   host.Continue();
   const Outcome outcome = host.Wait();
   EXPECT_TRUE(outcome.Exited(0)) << outcome.Describe();

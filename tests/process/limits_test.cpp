@@ -122,7 +122,8 @@ TEST(Limits, KindsOfTheProgram) {
     memtally_alloc(device, pool, 1, 0, 1000, 1000);
     memtally_alloc(device, tensor, 1, 0, 100, 100);
     memtally_alloc(device, 31, 1, 0, 5, 5);  // no such kind
-    for (int i = 0; i < 40; ++i) memtally_define_kind(("k" + std::to_string(i)).c_str(), kDram, MEMTALLY_KIND_ANY, 0);
+    for (int i = 0; i < 40; ++i)
+      memtally_define_kind(std::string("k").append(std::to_string(i)).c_str(), kDram, MEMTALLY_KIND_ANY, 0);
   });
   EXPECT_EQ(LiveOf(view), (Amount{2, 1100, 1100}));
   const LedgerKind* tensor = view.kind(MEMTALLY_FIRST_PROGRAM_KIND + 1);
