@@ -595,7 +595,10 @@ uint64_t EventsOf(const LedgerView& view, uint32_t thread_id) { return OfThread(
 
 std::vector<std::string> BrokenInvariants(const LedgerView& view) {
   Report report;
-  for (const std::string& gap : view.gaps) report.Add("gap: " + gap);
+  // Buffers that were copied at different moments may not fit together.
+  if (view.totals_exact && (view.buffers_exact || view.buffers.empty())) {
+    for (const std::string& gap : view.gaps) report.Add("gap: " + gap);
+  }
   std::vector<Amount> listed(MEMTALLY_MAX_ACCOUNTS);
   std::vector<uint64_t> imported(MEMTALLY_MAX_ACCOUNTS);
   std::vector<uint32_t> banks(MEMTALLY_MAX_ACCOUNTS, 1);
