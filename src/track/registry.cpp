@@ -179,6 +179,10 @@ void Registry::SetKind(Session* session, memtally_device device, uint32_t kind, 
     return;
   }
   if (banks == 0) banks = 1;
+  if (banks > kMostBanks) {
+    session->ledger.Count(&memtally_ledger_header::lost_registrations);
+    banks = kMostBanks;
+  }
   const uint32_t account =
       ResolveAccount(session, guard, session->rows[row], kind, capacity_bytes, banks, capacity_bytes_per_bank);
   if (account >= MEMTALLY_MAX_ACCOUNTS) return;  // another reporter's, or no room

@@ -12,6 +12,8 @@ namespace memtally::track {
 
 class Registry {
  public:
+  static constexpr uint32_t kMostBanks = 65536;  // of an account; more are taken as this, and counted
+
   // See the functions of the same names in track.h.
   static memtally_device AddDevice(ThreadBlock* block, const memtally_device_info& info);
   static void SetKind(Session* session, memtally_device device, uint32_t kind, uint64_t capacity_bytes, uint32_t banks,

@@ -24,6 +24,8 @@ using writer::FreeOutcome;
 using writer::Lane;
 using writer::LaneEntry;
 
+constexpr uint64_t kMostBytes = (uint64_t{1} << 56) - 1;  // of a buffer, requested or reserved
+
 [[gnu::noinline, gnu::cold]] Lane* LaneOfNewRegion(ThreadBlock* block, uint32_t device, uint64_t id) {
   Lane* own = ProcessState::OwnLane(block);
   if (own == nullptr) return nullptr;
@@ -52,8 +54,9 @@ BufferFacts Facts(uint64_t id, uint64_t address, uint64_t bytes_requested, uint6
   BufferFacts facts;
   facts.id = id;
   facts.address = address;
-  facts.bytes_requested = bytes_requested;
-  facts.bytes_per_bank = bytes_per_bank;
+  // Sizes beyond reason (an application's -1) are cut, so that their sums do not overflow.
+  facts.bytes_requested = bytes_requested < kMostBytes ? bytes_requested : kMostBytes;
+  facts.bytes_per_bank = bytes_per_bank < kMostBytes ? bytes_per_bank : kMostBytes;
   return facts;
 }
 
@@ -130,12 +133,17 @@ void NoteAllocOnClosedDevice(ThreadBlock* block, const AccountFacts& account, co
   Registry::Reopen(block, account.device);
 }
 
-// An allocation, whatever it needs, in a lane that was entered.
-[[gnu::noinline]] void AllocInLane(ThreadBlock* block, Lane* lane, const LaneEntry& entry, uint64_t hash,
-                                   uint32_t account, const BufferFacts& facts) {
-  if (lane->Alloc(entry, hash, account, facts) == AllocOutcome::kDone) return;
-  block->session->ledger.Count(&memtally_ledger_header::refused_pages);
-  lane->Note(entry, MEMTALLY_OP_NO_ROOM, MEMTALLY_ANOMALY_NO_ROOM, account, facts);
+// An allocation, whatever it needs, in a lane that was entered.  False if the device is closed.
+[[gnu::noinline]] bool AllocInLane(ThreadBlock* block, Lane* lane, const LaneEntry& entry, uint64_t hash,
+                                   uint32_t account, BufferFacts facts) {
+  const uint64_t most_per_bank = kMostBytes / block->session->accounts[account].banks.load(std::memory_order_relaxed);
+  if (facts.bytes_per_bank > most_per_bank) facts.bytes_per_bank = most_per_bank;
+  const AllocOutcome outcome = lane->Alloc(entry, hash, account, facts);
+  if (outcome == AllocOutcome::kNoRoom) {
+    block->session->ledger.Count(&memtally_ledger_header::refused_pages);
+    lane->Note(entry, MEMTALLY_OP_NO_ROOM, MEMTALLY_ANOMALY_NO_ROOM, account, facts);
+  }
+  return outcome != AllocOutcome::kClosed;
 }
 
 // An allocation, from the start.
@@ -143,15 +151,21 @@ void NoteAllocOnClosedDevice(ThreadBlock* block, const AccountFacts& account, co
   const AccountFacts* account = LookUpAccount(block, device, kind, facts);
   if (account == nullptr) return;
   facts.thread = block->thread;
-  if (!account->open.load(std::memory_order_acquire)) NoteAllocOnClosedDevice(block, *account, facts);
-  Lane* lane = LaneOf(block, account->device, facts.id);
-  if (lane == nullptr) return ProcessState::CountLoss(facts.bytes_requested);
-  const LaneEntry entry = EnterForEvent(block, lane);
-  if (!entry) return ProcessState::CountLoss(facts.bytes_requested);
-  AllocInLane(block, lane, entry, writer::HashKey(account->device, facts.id), account->number, facts);
-  const uint8_t after = lane->TakeAfter(entry);
-  lane->lock().Leave(entry.entry());
-  if (after != Lane::kNothing) AfterAlloc(block, account->number, after);
+  // Another thread may close the device again before the allocation gets in; not for ever.
+  for (int tries = 0; tries < 10; ++tries) {
+    if (!account->open.load(std::memory_order_acquire)) NoteAllocOnClosedDevice(block, *account, facts);
+    Lane* lane = LaneOf(block, account->device, facts.id);
+    if (lane == nullptr) break;
+    const LaneEntry entry = EnterForEvent(block, lane);
+    if (!entry) break;
+    const bool is_open =
+        AllocInLane(block, lane, entry, writer::HashKey(account->device, facts.id), account->number, facts);
+    const uint8_t after = lane->TakeAfter(entry);
+    lane->lock().Leave(entry.entry());
+    if (after != Lane::kNothing) AfterAlloc(block, account->number, after);
+    if (is_open) return;
+  }
+  ProcessState::CountLoss(facts.bytes_requested);
 }
 
 // A free that no live buffer matches: of a buffer that a forked child inherited, or of none.
@@ -259,9 +273,8 @@ void Tracker::Alloc(memtally_device device, uint32_t kind, uint64_t id, uint64_t
                       [&](ThreadBlock* slow) { DoAlloc(slow, device, kind, facts); });
   }
   const AccountFacts* account = LastAccount(block, device, kind);
-  Lane* lane = account != nullptr && account->open.load(std::memory_order_acquire)
-                   ? LikelyLaneOf(block, account->device, id)
-                   : nullptr;
+  Lane* lane = account != nullptr ? LikelyLaneOf(block, account->device, id) : nullptr;
+  bool done = false;
   if (lane != nullptr) [[likely]] {
     const uint64_t hash = writer::HashKey(account->device, id);
     const LaneEntry entry = EnterForEvent(block, lane);
@@ -269,22 +282,22 @@ void Tracker::Alloc(memtally_device device, uint32_t kind, uint64_t id, uint64_t
       const Lane::Fast fast = lane->TryAlloc(entry, hash, *account, id, address, bytes_requested, bytes_per_bank,
                                              block->thread, block->tag);
       uint8_t after = Lane::kNothing;
+      done = true;
       if (fast != Lane::Fast::kDone) [[unlikely]] {
         if (fast == Lane::Fast::kMiss) {
           BufferFacts facts = Facts(id, address, bytes_requested, bytes_per_bank);
           facts.thread = block->thread;
           facts.tag = block->tag;
-          AllocInLane(block, lane, entry, hash, account->number, facts);
+          done = AllocInLane(block, lane, entry, hash, account->number, facts);
         }
         after = lane->TakeAfter(entry);
       }
       lane->lock().Leave(entry.entry());
       if (after != Lane::kNothing) [[unlikely]]
         AfterAlloc(block, account->number, after);
-    } else {
-      ProcessState::CountLoss(bytes_requested);
     }
-  } else if (device != 0) {
+  }
+  if (!done && device != 0) [[unlikely]] {
     BufferFacts facts = Facts(id, address, bytes_requested, bytes_per_bank);
     facts.tag = block->tag;
     DoAlloc(block, device, kind, facts);

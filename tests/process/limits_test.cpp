@@ -295,6 +295,22 @@ TEST(Limits, MoreDevicesAndAccountsThanTheTablesHave) {
   EXPECT_GE(view.counters.lost_registrations, 22u);
 }
 
+// An application's -1 must not turn the sums of its account into nonsense.
+TEST(Limits, SizesBeyondReasonAreCut) {
+  constexpr uint64_t kMost = (uint64_t{1} << 56) - 1;
+  const LedgerView view = ViewOf([] {
+    const memtally_device device = OpenDram();
+    memtally_register_kind(device, kDram, 0, 12, 0);
+    memtally_alloc(device, kDram, 1, 0, ~uint64_t{0}, ~uint64_t{0});
+    memtally_alloc(device, kDram, 2, 0, 100, 10);
+    memtally_alloc_failed(device, kDram, ~uint64_t{0}, ~uint64_t{0});
+  });
+  const LedgerAccount* account = FindAccount(view, 0, kDram);
+  ASSERT_NE(account, nullptr);
+  EXPECT_EQ(account->live, (Amount{2, kMost + 100, kMost / 12 * 12 + 120}));
+  EXPECT_EQ(account->failed_requested, kMost);
+}
+
 TEST(Limits, NonsenseArgumentsAreHarmless) {
   const LedgerView view = ViewOf([] {
     const memtally_device device = OpenDram();

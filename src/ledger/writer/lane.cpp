@@ -130,6 +130,8 @@ void Lane::CountAnomaly(memtally_anomaly anomaly, uint64_t bytes, const memtally
 }
 
 AllocOutcome Lane::Alloc(const LaneEntry&, uint64_t hash, uint32_t account, const BufferFacts& facts) {
+  // Inside the lock: while a device is opened again, lanes that were swept must not get buffers before all are.
+  if (!IsOpen(account)) return AllocOutcome::kClosed;
   const uint32_t replaced = FindKey(hash, facts.id, account).slot;
   const bool extended = NeedsExtension(facts);
   if (!FirstUse(account) || ((facts.imported || replaced != IdIndex::kNoSlot) && !ReserveMoreSums(account))) {

@@ -59,7 +59,11 @@ inline uint64_t HashKey(uint32_t device, uint64_t id) {
   return hash | 1;
 }
 
-enum class AllocOutcome : uint8_t { kDone, kNoRoom };
+enum class AllocOutcome : uint8_t {
+  kDone,
+  kNoRoom,
+  kClosed  // its device is closed; nothing was changed
+};
 enum class FreeOutcome : uint8_t { kDone, kUnknown };
 
 class Lane {
@@ -272,7 +276,8 @@ class Lane {
                                                         uint64_t bytes_per_bank, uint32_t thread, uint32_t tag) {
   const uint32_t number = account.number;
   uint32_t slot;
-  if (!index_.IsReady() || bounds_[number].requested == 0 || !table_.OfferUsed(&slot) ||
+  if (!account.open.load(std::memory_order_relaxed) || !index_.IsReady() || bounds_[number].requested == 0 ||
+      !table_.OfferUsed(&slot) ||
       ((bytes_requested >> MEMTALLY_REQUESTED_BITS) | (bytes_per_bank >> MEMTALLY_PER_BANK_BITS)) != 0) [[unlikely]] {
     return Fast::kMiss;
   }

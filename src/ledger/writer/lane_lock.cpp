@@ -53,13 +53,14 @@ LaneLock::Entry LaneLock::EnterAsOther() {
   biased_.store(false, std::memory_order_seq_cst);
   if (patience_ < kMostPatience) patience_ *= 2;
   Barrier();
+  const uint64_t give_up = MonotonicNs() + kLockPatienceNs;
   for (int spins = 0; inside_.load(std::memory_order_acquire) != 0; ++spins) {
     if (spins < 1000) {
       CpuRelax();
       continue;
     }
     Nap(50'000);
-    if (spins > 1000 + static_cast<int>(kLockPatienceNs / 50'000)) {
+    if (MonotonicNs() > give_up) {
       // The owner never came back.  The lane stays closed to others: what it holds may be half-written.
       biased_.store(true, std::memory_order_release);
       refuse_until_ns_.store(MonotonicNs() + kRefusalNs, std::memory_order_relaxed);
