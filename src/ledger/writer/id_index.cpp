@@ -39,7 +39,7 @@ bool IdIndex::InsertInto(Table* table, uint64_t hash, uint32_t slot) {
     const uint32_t empty = MatchLine(entries, ~uint32_t{0}, 0) & 0x7fffu;
     if (empty != 0) {
       entries[__builtin_ctz(empty)] = Fingerprint(*table, hash) | slot;
-      if (distance != 0) ++table->lines[size_t{16} * home + kEntriesInLine];
+      if (distance != 0) CountBeyond(&table->lines[size_t{16} * home + kEntriesInLine], distance);
       return true;
     }
     if (++line == table->line_count) line = 0;

@@ -5,7 +5,8 @@
 //   line: 16 x 32 bits = one cache line
 //   +-------+-------+-- ... --+--------+----------+
 //   | entry | entry |         | entry  | overflow |     entry: fingerprint | slot; 0 is empty
-//   +-------+-------+-- ... --+--------+----------+     overflow: entries of this home line that lie further on
+//   +-------+-------+-- ... --+--------+----------+     overflow: how many entries of this home line lie further on,
+//   and how far
 //
 // The upper 32 bits of a key's hash choose its home line, the lower its fingerprint (never 0).  A full home line sends
 // an entry to one of the next few lines.  The key itself is only in the record, which the caller compares.
@@ -36,7 +37,7 @@ class IdIndex {
   // Where an entry is.  Valid until the index is changed.
   struct Place {
     uint32_t* entry = nullptr;
-    uint32_t* overflow = nullptr;  // the count of its home line, if the entry lies further on
+    uint32_t* overflow = nullptr;  // the overflow word of its home line, if the entry lies further on
     uint32_t slot = kNoSlot;
     explicit operator bool() const { return entry != nullptr; }
   };
@@ -52,40 +53,22 @@ class IdIndex {
   bool IsReady() const { return is_ready_; }
 
   // Find for the frequent case: looks at the key's home line alone and, if that sent entries further on and has none
-  // that matches, returns beyond().  *vacancy is an empty entry of the home line, where InsertAt may put the key, or
-  // null. REQUIRES: IsReady.
-  template <typename Visit, typename Beyond>
-  [[gnu::always_inline]] Place FindReady(uint64_t hash, uint32_t** vacancy, Visit&& visit, Beyond&& beyond) const {
-    uint32_t* line = current_.lines + size_t{16} * HomeLine(current_, hash);
-    uint32_t empty;
-    uint32_t hits = MatchLineTwice(line, current_.fingerprint_mask, Fingerprint(current_, hash), &empty) & kEntriesMask;
-    empty &= kEntriesMask;
-    *vacancy = empty != 0 ? line + __builtin_ctz(empty) : nullptr;
-    while (hits != 0) {
-      uint32_t* entry = line + __builtin_ctz(hits);
-      const uint32_t slot = *entry & current_.slot_mask;
-      if (visit(slot)) return {entry, nullptr, slot};
-      hits &= hits - 1;
-    }
-    if (line[kEntriesInLine] != 0) [[unlikely]]
-      return beyond();
-    return {};
-  }
-
-  // The same without a vacancy.
+  // that matches, returns beyond().  REQUIRES: IsReady.
   template <typename Visit, typename Beyond>
   [[gnu::always_inline]] Place FindReady(uint64_t hash, Visit&& visit, Beyond&& beyond) const {
-    uint32_t* line = current_.lines + size_t{16} * HomeLine(current_, hash);
-    uint32_t hits = MatchLine(line, current_.fingerprint_mask, Fingerprint(current_, hash)) & kEntriesMask;
-    while (hits != 0) {
-      uint32_t* entry = line + __builtin_ctz(hits);
-      const uint32_t slot = *entry & current_.slot_mask;
-      if (visit(slot)) return {entry, nullptr, slot};
-      hits &= hits - 1;
-    }
-    if (line[kEntriesInLine] != 0) [[unlikely]]
-      return beyond();
-    return {};
+    uint32_t* line = HomeOf(current_, hash);
+    return FindInLine(line, MatchLine(line, current_.fingerprint_mask, Fingerprint(current_, hash)), visit, beyond);
+  }
+
+  // The same; *vacancy is an empty entry of the home line, where InsertAt may put the key, or null.
+  template <typename Visit, typename Beyond>
+  [[gnu::always_inline]] Place FindReady(uint64_t hash, uint32_t** vacancy, Visit&& visit, Beyond&& beyond) const {
+    uint32_t* line = HomeOf(current_, hash);
+    uint32_t empty;
+    const uint32_t hits = MatchLineTwice(line, current_.fingerprint_mask, Fingerprint(current_, hash), &empty);
+    empty &= kEntriesMask;
+    *vacancy = empty != 0 ? line + __builtin_ctz(empty) : nullptr;
+    return FindInLine(line, hits, visit, beyond);
   }
 
   // Makes room for the next Insert of a slot below `slot_limit`; may move a few entries.
@@ -102,7 +85,7 @@ class IdIndex {
   void Erase(const Place& place) {
     *place.entry = 0;
     if (place.overflow != nullptr) [[unlikely]]
-      --*place.overflow;
+      CountBack(place.overflow);
   }
 
   // Removes an entry by its slot.
@@ -135,24 +118,53 @@ class IdIndex {
     return (static_cast<uint32_t>(hash) & table.fingerprint_mask) | table.fingerprint_one;
   }
 
+  // A line's overflow word: how many of its keys lie in lines further on (16 bits), and in which one at the furthest.
+  static uint32_t FurthestOf(uint32_t overflow) { return overflow >> 16; }
+  static void CountBeyond(uint32_t* overflow, uint32_t distance) {
+    const uint32_t furthest = FurthestOf(*overflow) > distance ? FurthestOf(*overflow) : distance;
+    *overflow = ((*overflow + 1) & 0xffffu) | furthest << 16;
+  }
+  static void CountBack(uint32_t* overflow) {
+    --*overflow;
+    if ((*overflow & 0xffffu) == 0) *overflow = 0;
+  }
+
+  static uint32_t* HomeOf(const Table& table, uint64_t hash) {
+    return table.lines + size_t{16} * HomeLine(table, hash);
+  }
+
+  // The first entry of a home line that `hits` names and `visit` accepts; beyond() if there is none and keys lie
+  // further on.
+  template <typename Visit, typename Beyond>
+  [[gnu::always_inline]] Place FindInLine(uint32_t* line, uint32_t hits, Visit&& visit, Beyond&& beyond) const {
+    for (hits &= kEntriesMask; hits != 0; hits &= hits - 1) {
+      uint32_t* entry = line + __builtin_ctz(hits);
+      const uint32_t slot = *entry & current_.slot_mask;
+      if (visit(slot)) return {entry, nullptr, slot};
+    }
+    if (line[kEntriesInLine] != 0) [[unlikely]]
+      return beyond();
+    return {};
+  }
+
   template <typename Visit>
   [[gnu::noinline]] static Place FindIn(const Table& table, uint64_t hash, Visit&& visit) {
     if (table.lines == nullptr) return {};
     const uint32_t fingerprint = Fingerprint(table, hash);
     uint32_t line = HomeLine(table, hash);
     uint32_t* const overflow = table.lines + size_t{16} * line + kEntriesInLine;
-    for (uint32_t distance = 0;; ++distance) {
+    const uint32_t furthest = FurthestOf(*overflow);
+    for (uint32_t distance = 0; distance <= furthest; ++distance) {
       uint32_t* entries = table.lines + size_t{16} * line;
       uint32_t hits = MatchLine(entries, table.fingerprint_mask, fingerprint) & kEntriesMask;
-      while (hits != 0) {
+      for (; hits != 0; hits &= hits - 1) {
         uint32_t* entry = entries + __builtin_ctz(hits);
         const uint32_t slot = *entry & table.slot_mask;
         if (visit(slot)) return {entry, distance == 0 ? nullptr : overflow, slot};
-        hits &= hits - 1;
       }
-      if (*overflow == 0 || distance == kMaxDistance) return {};
       if (++line == table.line_count) line = 0;
     }
+    return {};
   }
 
   static bool MakeTable(Table* table, size_t line_count, uint32_t slot_limit);
