@@ -197,6 +197,7 @@ void NoteAllocOnClosedDevice(ThreadBlock* block, const AccountFacts& account, co
   uint32_t device_index;
   uint32_t number = writer::kNoAccount;
   if (kind == MEMTALLY_KIND_ANY && row < session->row_count.load(std::memory_order_acquire)) {
+    ProcessState::NumberThread(block);
     device_index = session->rows[row].device;
   } else {
     BufferFacts facts;

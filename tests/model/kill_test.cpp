@@ -237,7 +237,8 @@ std::string CheckOwnIds(const Plan& plan, const Progress& progress, const Ledger
     if (seen == nullptr) {
       return "thread " + std::to_string(t) + " has " + std::to_string(events) + " events instead of " +
              std::to_string(states.front().model.event_count()) + " or " +
-             std::to_string(states.back().model.event_count()) + "\n";
+             std::to_string(states.back().model.event_count()) + "\n" +
+             Join(EventDifferences(states.back().model, view, thread.id.load()));
     }
     if (states.size() > 1) ++(seen->is_before ? tally->seen_before : tally->seen_after);
     const std::vector<std::string> differences = EventDifferences(seen->model, view, thread.id.load());
