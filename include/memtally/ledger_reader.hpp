@@ -138,7 +138,8 @@ struct LedgerGroup {
 struct LedgerAnomaly {
   uint64_t count = 0;
   uint64_t bytes_requested = 0;
-  std::vector<LedgerEvent> last;  // oldest first, at most 4 of each lane; `number` counts the lane's anomalies of this sort
+  std::vector<LedgerEvent>
+      last;  // oldest first, at most 4 of each lane; `number` counts the lane's anomalies of this sort
 };
 
 struct LedgerCounters {
