@@ -375,30 +375,37 @@ void Lane::AddUnread(const LaneEntry&, uint64_t events) {
   __atomic_store_n(&lane_->unread_events, lane_->unread_events + events, __ATOMIC_RELAXED);
 }
 
+bool Lane::ReserveRing(size_t step_bytes) {
+  const size_t done = sizeof(memtally_event) * ring_reserved_;
+  const size_t all = sizeof(memtally_event) * ring_capacity_;
+  size_t until = RoundUpToPages(done + sizeof(memtally_event)) + step_bytes - MEMTALLY_PAGE_BYTES;
+  if (until > all) until = all;
+  if (!file_->Reserve(lane_->ring_offset + done, until - done)) return false;
+  ring_reserved_ = until == all ? ring_capacity_ : until / sizeof(memtally_event);
+  return true;
+}
+
 void Lane::Attend(const LaneEntry&, uint64_t next_event) {
   const uint64_t next = events();
-  if (next >= ring_reserved_ && ring_reserved_ < ring_capacity_) {
-    const size_t done = sizeof(memtally_event) * ring_reserved_;
-    const size_t all = sizeof(memtally_event) * ring_capacity_;
+  const uint64_t place = next % ring_capacity_;
+  if (place >= ring_reserved_) {
     // The first step is small: many processes report little.
-    size_t until = RoundUpToPages(done + 1) + (ring_reserved_ == 0 ? 0 : kRingStepBytes - MEMTALLY_PAGE_BYTES);
-    if (until > all) until = all;
-    if (file_->Reserve(lane_->ring_offset + done, until - done)) {
-      ring_reserved_ = until == all ? ring_capacity_ : until / sizeof(memtally_event);
+    const bool big = ring_reserved_ != 0 && ReserveRing(kRingStepBytes);
+    if (!big && !ReserveRing(MEMTALLY_PAGE_BYTES)) {
+      // No room for this event: it is counted, its place stays zero, and the next one tries again.
+      ring_next_ = ring_begin_ = &dropped_event_;
+      ring_end_ = ring_begin_ + 1;
+      __atomic_store_n(&lane_->dropped_events, lane_->dropped_events + 1, __ATOMIC_RELAXED);
+      attention_sequence_ = lane_->sequence + 2;
+      return;
     }
-  }
-  if (next >= ring_reserved_ && ring_reserved_ < ring_capacity_) {
-    // No room for this event: it is counted, and the next one tries again.
-    ring_next_ = ring_begin_ = &dropped_event_;
-    ring_end_ = ring_begin_ + 1;
-    __atomic_store_n(&lane_->dropped_events, lane_->dropped_events + 1, __ATOMIC_RELAXED);
-    attention_sequence_ = lane_->sequence + 2;
-    return;
   }
   ring_begin_ = ring_;
   ring_end_ = ring_ + ring_capacity_;
-  ring_next_ = ring_ + next % ring_capacity_;
-  if (ring_reserved_ < ring_capacity_ && next_event > ring_reserved_) next_event = ring_reserved_;
+  ring_next_ = ring_ + place;
+  // What follows may come to pages that are not reserved yet, or to the end of those that could be had.
+  const uint64_t last_reserved = next + (ring_reserved_ - place);
+  if (ring_reserved_ < ring_capacity_ && next_event > last_reserved) next_event = last_reserved;
   attention_sequence_ = 2 * next_event;
 }
 

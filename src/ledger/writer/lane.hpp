@@ -212,6 +212,7 @@ class Lane {
   void FreeSlot(uint64_t hash, uint32_t slot, uint32_t matches, uint32_t thread, uint32_t tag);
   bool FirstUse(uint32_t account);
   bool ReserveMoreSums(uint32_t account);
+  bool ReserveRing(size_t step_bytes);
   void CountAnomaly(memtally_anomaly anomaly, uint64_t bytes, const memtally_event& event);
   // False if the sums rose above the lane's bound.
   bool AddToSums(uint32_t account, uint64_t requested, uint64_t reserved);
