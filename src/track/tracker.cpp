@@ -68,25 +68,15 @@ BufferFacts Facts(uint64_t id, uint64_t address, uint64_t bytes_requested, uint6
   return entry;
 }
 
-// An event of no buffer, in the thread's own lane or, if `lane` is given, there.
-[[gnu::noinline, gnu::cold]] void NoteEvent(ThreadBlock* block, Lane* lane, memtally_operation operation,
-                                            memtally_anomaly anomaly, uint32_t account, BufferFacts facts) {
-  if (lane == nullptr) lane = ProcessState::OwnLane(block);
-  if (lane == nullptr) {
-    ProcessState::CountLoss(0);
-    return;
-  }
+// An event of no buffer, in the thread's own lane.
+[[gnu::noinline, gnu::cold]] void NoteEvent(ThreadBlock* block, memtally_operation operation, memtally_anomaly anomaly,
+                                            uint32_t account, BufferFacts facts) {
+  Lane* lane = ProcessState::OwnLane(block);
+  if (lane == nullptr) return ProcessState::CountLoss(0);
   const LaneEntry entry = EnterForEvent(block, lane);
-  if (!entry) {
-    ProcessState::CountLoss(0);
-    return;
-  }
+  if (!entry) return ProcessState::CountLoss(0);
   facts.thread = block->thread;
-  if (operation == MEMTALLY_OP_ALLOC_FAILED && account != writer::kNoAccount) {
-    lane->NoteFailure(entry, account, facts);
-  } else {
-    lane->Note(entry, operation, anomaly, account, facts);
-  }
+  lane->Note(entry, operation, anomaly, account, facts);
   lane->lock().Leave(entry.entry());
 }
 
@@ -114,8 +104,7 @@ BufferFacts Facts(uint64_t id, uint64_t address, uint64_t bytes_requested, uint6
     return block->last_account;
   }
   if (account == DeviceRow::kDuplicate) {
-    NoteEvent(block, nullptr, MEMTALLY_OP_DUPLICATE_REPORTER, MEMTALLY_ANOMALY_DUPLICATE_REPORTER, writer::kNoAccount,
-              facts);
+    NoteEvent(block, MEMTALLY_OP_DUPLICATE_REPORTER, MEMTALLY_ANOMALY_DUPLICATE_REPORTER, writer::kNoAccount, facts);
   } else {
     ProcessState::CountLoss(facts.bytes_requested);
   }
@@ -129,7 +118,7 @@ inline const AccountFacts* LastAccount(const ThreadBlock* block, memtally_device
 
 // The device was closed and nobody said that it is open again.
 void NoteAllocOnClosedDevice(ThreadBlock* block, const AccountFacts& account, const BufferFacts& facts) {
-  NoteEvent(block, nullptr, MEMTALLY_OP_AFTER_CLOSE, MEMTALLY_ANOMALY_AFTER_CLOSE, account.number, facts);
+  NoteEvent(block, MEMTALLY_OP_AFTER_CLOSE, MEMTALLY_ANOMALY_AFTER_CLOSE, account.number, facts);
   Registry::Reopen(block, account.device);
 }
 
@@ -226,11 +215,11 @@ void NoteAllocOnClosedDevice(ThreadBlock* block, const AccountFacts& account, co
 void DoAllocFailed(ThreadBlock* block, memtally_device device, uint32_t kind, BufferFacts& facts) {
   const AccountFacts* account = LookUpAccount(block, device, kind, facts);
   if (account == nullptr) return;
-  NoteEvent(block, nullptr, MEMTALLY_OP_ALLOC_FAILED, MEMTALLY_ANOMALY_FAILED_ALLOC, account->number, facts);
+  NoteEvent(block, MEMTALLY_OP_ALLOC_FAILED, MEMTALLY_ANOMALY_FAILED_ALLOC, account->number, facts);
 }
 
 void DoMark(ThreadBlock* block, const BufferFacts& facts) {
-  NoteEvent(block, nullptr, MEMTALLY_OP_MARK, MEMTALLY_ANOMALIES, writer::kNoAccount, facts);
+  NoteEvent(block, MEMTALLY_OP_MARK, MEMTALLY_ANOMALIES, writer::kNoAccount, facts);
 }
 
 // Everything that is not "idle": a new thread, a forked child, a signal handler, a pause.

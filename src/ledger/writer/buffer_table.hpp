@@ -53,14 +53,13 @@ class BufferTable {
     }
   }
 
-  // False if there is no memory to remember it: the slot is then never used again.
-  bool GiveBack(uint32_t slot) {
+  // If there is no memory to remember it, the slot is never used again.
+  void GiveBack(uint32_t slot) {
     if (free_count_ == free_room_) {
-      if (!free_.Reserve(free_count_ + 1)) return false;
+      if (!free_.Reserve(free_count_ + 1)) return;
       free_room_ = free_.capacity();
     }
     free_[free_count_++] = slot;
-    return true;
   }
 
   // Where the slot lies in the file.
@@ -70,7 +69,6 @@ class BufferTable {
   }
 
   uint32_t slots_used() const { return static_cast<uint32_t>(lane_->slots_used); }
-  size_t private_bytes() const { return free_.bytes(); }
 
  private:
   static uint32_t SegmentOf(uint32_t slot) {

@@ -10,10 +10,6 @@ constexpr size_t kFirstLines = 64;
 constexpr size_t kLineBytes = 64;
 }  // namespace
 
-size_t IdIndex::bytes() const {
-  return RoundUpToPages(kLineBytes * current_.line_count) + RoundUpToPages(kLineBytes * old_.line_count);
-}
-
 bool IdIndex::MakeTable(Table* table, size_t line_count, uint32_t slot_limit) {
   line_count = RoundUpToPages(line_count * kLineBytes) / kLineBytes;
   void* lines = MapPages(line_count * kLineBytes);

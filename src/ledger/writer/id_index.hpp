@@ -91,8 +91,6 @@ class IdIndex {
   // Removes an entry by its slot.
   void Erase(uint64_t hash, uint32_t slot);
 
-  size_t bytes() const;
-
  private:
   static constexpr uint32_t kEntriesInLine = 15;
   static constexpr uint32_t kEntriesMask = 0x7fff;

@@ -15,8 +15,8 @@ uint64_t MoreSumsOffset(uint32_t account) {
 
 }  // namespace
 
-Lane* Lane::Make(LedgerFile& file, const AccountFacts* accounts, const LedgerClock& clock,
-                 memtally_ledger_header* header, uint32_t number, uint32_t ring_capacity) {
+Lane* Lane::Make(LedgerFile& file, const AccountFacts* accounts, const LedgerClock& clock, uint32_t number,
+                 uint32_t ring_capacity) {
   void* memory = MapPages(sizeof(Lane));
   void* bounds = MapPages(sizeof(Bound) * MEMTALLY_MAX_ACCOUNTS);
   uint64_t offset = 0;
@@ -35,7 +35,6 @@ Lane* Lane::Make(LedgerFile& file, const AccountFacts* accounts, const LedgerClo
   lane->bounds_ = static_cast<Bound*>(bounds);
   lane->clock_ = &clock;
   lane->file_ = &file;
-  lane->header_ = header;
   lane->offset_ = offset;
   lane->number_ = number;
   lane->ring_capacity_ = ring_capacity;
@@ -94,6 +93,10 @@ FreeOutcome Lane::Free(const LaneEntry&, uint64_t hash, uint32_t device, uint32_
   return FreeOutcome::kDone;
 }
 
+memtally_more_sums& Lane::MoreSums(uint32_t account) {
+  return *reinterpret_cast<memtally_more_sums*>(reinterpret_cast<uint8_t*>(lane_) + MoreSumsOffset(account));
+}
+
 bool Lane::ReserveMoreSums(uint32_t account) {
   const uint64_t at = MoreSumsOffset(account);
   const uint32_t page = static_cast<uint32_t>(at / MEMTALLY_PAGE_BYTES);
@@ -114,6 +117,55 @@ bool Lane::FirstUse(uint32_t account) {
   __atomic_store_n(&bounds_[account].requested, kNoBound, __ATOMIC_RELAXED);
   after_ |= After::kFirstUse;
   return true;
+}
+
+memtally_event Lane::PutEvent(memtally_operation operation, uint64_t flags, uint32_t account, const BufferFacts& facts,
+                              uint64_t slot_group) {
+  const uint64_t time = clock_->Units();
+  const memtally_event event = {
+      {facts.id, facts.address, SizeWord(facts.bytes_requested, account, OperationFlags(operation, flags)),
+       BankWord(facts.bytes_per_bank, facts.thread, time), TimeWord(time, facts.tag)},
+      slot_group};
+  PutEvent(event.record.id, event.record.address, event.record.size_account_flags, event.record.bank_thread_time,
+           event.record.time_tag, event.slot_group);
+  return event;
+}
+
+Lane::Held Lane::HeldIn(uint32_t slot) const {
+  const memtally_record* record = table_.At(slot);
+  Held held;
+  held.flags = record->size_account_flags & (kImported | kExtended);
+  held.facts.id = record->id;
+  held.facts.address = record->address;
+  held.facts.bytes_requested = RequestedOf(*record);
+  held.facts.bytes_per_bank = PerBankOf(*record);
+  if ((held.flags & kExtended) == 0) return held;
+  held.extension_slot = static_cast<uint32_t>(record->address);
+  const auto* rest = reinterpret_cast<const memtally_record_extension*>(table_.At(held.extension_slot));
+  held.facts.address = rest->address;
+  held.facts.bytes_requested = rest->bytes_requested;
+  held.facts.bytes_per_bank = rest->bytes_per_bank;
+  held.facts.group = rest->group;
+  return held;
+}
+
+void Lane::TakeFromSums(uint32_t account, const Held& held) {
+  if ((held.flags & kImported) != 0) {
+    memtally_more_sums& more = MoreSums(account);
+    SetInLane(&more.imported, more.imported - 1);
+    SetInLane(&more.imported_requested, more.imported_requested - held.facts.bytes_requested);
+    return;
+  }
+  memtally_sums& sums = sums_[account];
+  ++sums.frees;
+  sums.freed_requested += held.facts.bytes_requested;
+  sums.freed_reserved += held.facts.bytes_per_bank * Banks(account);
+}
+
+void Lane::DropSlots(uint64_t hash, uint32_t slot, uint32_t extension_slot) {
+  index_.Erase(hash, slot);
+  table_.GiveBack(slot);
+  if (extension_slot != IdIndex::kNoSlot) table_.GiveBack(extension_slot);
 }
 
 void Lane::CountAnomaly(memtally_anomaly anomaly, uint64_t bytes, const memtally_event& event) {
@@ -144,7 +196,7 @@ AllocOutcome Lane::Alloc(const LaneEntry&, uint64_t hash, uint32_t account, cons
     table_.Take();
   }
   if (!table_.Offer(*file_, &slot) || !InsertInIndex(hash, slot)) {
-    if (extended && !table_.GiveBack(extension_slot)) ++lost_slots_;
+    if (extended) table_.GiveBack(extension_slot);
     return AllocOutcome::kNoRoom;
   }
   table_.Take();
@@ -156,42 +208,18 @@ AllocOutcome Lane::Alloc(const LaneEntry&, uint64_t hash, uint32_t account, cons
         facts.address, facts.group, facts.stack | kExtension, facts.bytes_requested, facts.bytes_per_bank};
   }
   memtally_record* record = table_.At(slot);
-  memtally_sums& sums = sums_[account];
-  auto& more = *reinterpret_cast<memtally_more_sums*>(reinterpret_cast<uint8_t*>(lane_) + MoreSumsOffset(account));
+  const bool replaces = replaced != IdIndex::kNoSlot;
+  const Held old = replaces ? HeldIn(replaced) : Held{};
 
   Begin(account, slot, record->size_account_flags);
-  const uint64_t time = clock_->Units();
-  const bool replaces = replaced != IdIndex::kNoSlot;
-  memtally_event event;
-  event.record = {facts.id, facts.address,
-                  SizeWord(facts.bytes_requested, account,
-                           OperationFlags(replaces ? MEMTALLY_OP_REPLACE : MEMTALLY_OP_ALLOC, flags)),
-                  BankWord(facts.bytes_per_bank, facts.thread, time), TimeWord(time, facts.tag)};
-  event.slot_group = slot | ((replaces ? uint64_t{replaced} : facts.group) << 32);
-  PutEvent(event.record.id, event.record.address, event.record.size_account_flags, event.record.bank_thread_time,
-           event.record.time_tag, event.slot_group);
-  uint32_t replaced_extension = IdIndex::kNoSlot;
+  const memtally_event event = PutEvent(replaces ? MEMTALLY_OP_REPLACE : MEMTALLY_OP_ALLOC, flags, account, facts,
+                                        slot | ((replaces ? uint64_t{replaced} : facts.group) << 32));
   if (replaces) {
-    memtally_record* old = table_.At(replaced);
-    uint64_t old_requested = RequestedOf(*old);
-    uint64_t old_per_bank = PerBankOf(*old);
-    if ((old->size_account_flags & kExtended) != 0) {
-      replaced_extension = static_cast<uint32_t>(old->address);
-      const auto* rest = reinterpret_cast<const memtally_record_extension*>(table_.At(replaced_extension));
-      old_requested = rest->bytes_requested;
-      old_per_bank = rest->bytes_per_bank;
-    }
-    if ((old->size_account_flags & kImported) != 0) {
-      SetInLane(&more.imported, more.imported - 1);
-      SetInLane(&more.imported_requested, more.imported_requested - old_requested);
-    } else {
-      ++sums.frees;
-      sums.freed_requested += old_requested;
-      sums.freed_reserved += old_per_bank * Banks(account);
-    }
-    CountAnomaly(MEMTALLY_ANOMALY_REPLACED, old_requested, event);
-    Set(&old->size_account_flags, table_.OffsetOf(replaced) + offsetof(memtally_record, size_account_flags),
-        old->size_account_flags & ~kLive);
+    TakeFromSums(account, old);
+    CountAnomaly(MEMTALLY_ANOMALY_REPLACED, old.facts.bytes_requested, event);
+    memtally_record* old_record = table_.At(replaced);
+    Set(&old_record->size_account_flags, table_.OffsetOf(replaced) + offsetof(memtally_record, size_account_flags),
+        old_record->size_account_flags & ~kLive);
   }
   record->id = facts.id;
   record->address = extended ? extension_slot : facts.address;
@@ -200,14 +228,14 @@ AllocOutcome Lane::Alloc(const LaneEntry&, uint64_t hash, uint32_t account, cons
   __atomic_store_n(&record->size_account_flags, SizeWord(facts.bytes_requested, account, flags | kLive),
                    __ATOMIC_RELAXED);
   if (facts.imported) {
+    memtally_more_sums& more = MoreSums(account);
     SetInLane(&more.imported, more.imported + 1);
     SetInLane(&more.imported_requested, more.imported_requested + facts.bytes_requested);
-  } else {
-    if (!AddToSums(account, facts.bytes_requested, facts.bytes_per_bank * Banks(account))) after_ |= kBoundExceeded;
+  } else if (!AddToSums(account, facts.bytes_requested, facts.bytes_per_bank * Banks(account))) {
+    after_ |= kBoundExceeded;
   }
   End();
-  if (replaces) DropSlot(hash, replaced);
-  if (replaced_extension != IdIndex::kNoSlot && !table_.GiveBack(replaced_extension)) ++lost_slots_;
+  if (replaces) DropSlots(hash, replaced, old.extension_slot);
   return AllocOutcome::kDone;
 }
 
@@ -216,93 +244,45 @@ void Lane::FreeSlot(uint64_t hash, uint32_t slot, uint32_t matches, uint32_t thr
   const uint32_t account = AccountOf(*record);
   const uint64_t old_word = record->size_account_flags;
   const bool released = !IsOpen(account);
-  uint64_t address = record->address;
-  uint64_t requested = RequestedOf(*record);
-  uint64_t per_bank = PerBankOf(*record);
-  uint64_t group = 0;
-  uint32_t extension_slot = IdIndex::kNoSlot;
-  if ((old_word & kExtended) != 0) {
-    extension_slot = static_cast<uint32_t>(record->address);
-    const auto* rest = reinterpret_cast<const memtally_record_extension*>(table_.At(extension_slot));
-    address = rest->address;
-    requested = rest->bytes_requested;
-    per_bank = rest->bytes_per_bank;
-    group = rest->group;
-  }
-  memtally_sums& sums = sums_[account];
-  auto& more = *reinterpret_cast<memtally_more_sums*>(reinterpret_cast<uint8_t*>(lane_) + MoreSumsOffset(account));
+  Held held = HeldIn(slot);
+  held.facts.thread = thread;
+  held.facts.tag = tag;
   const memtally_operation operation = released      ? MEMTALLY_OP_AFTER_CLOSE
                                        : matches > 1 ? MEMTALLY_OP_AMBIGUOUS_FREE
                                                      : MEMTALLY_OP_FREE;
   Begin(account, slot, old_word);
-  const uint64_t time = clock_->Units();
-  memtally_event event;
-  event.record = {record->id, address,
-                  SizeWord(requested, account, OperationFlags(operation, old_word & (kImported | kExtended))),
-                  BankWord(per_bank, thread, time), TimeWord(time, tag)};
-  event.slot_group = slot | (group << 32);
-  PutEvent(event.record.id, address, event.record.size_account_flags, event.record.bank_thread_time,
-           event.record.time_tag, event.slot_group);
+  const memtally_event event = PutEvent(operation, held.flags, account, held.facts, slot | (held.facts.group << 32));
   if (released) {
-    CountAnomaly(MEMTALLY_ANOMALY_AFTER_CLOSE, requested, event);
+    CountAnomaly(MEMTALLY_ANOMALY_AFTER_CLOSE, held.facts.bytes_requested, event);
   } else if (matches > 1) {
-    CountAnomaly(MEMTALLY_ANOMALY_AMBIGUOUS, requested, event);
+    CountAnomaly(MEMTALLY_ANOMALY_AMBIGUOUS, held.facts.bytes_requested, event);
   }
-  if ((old_word & kImported) != 0) {
-    SetInLane(&more.imported, more.imported - 1);
-    SetInLane(&more.imported_requested, more.imported_requested - requested);
-  } else if (!released) {
-    // What a close released stays in the difference of the sums until the device is opened again.
-    ++sums.frees;
-    sums.freed_requested += requested;
-    sums.freed_reserved += per_bank * Banks(account);
-  }
+  // What a close released stays in the difference of the sums until the device is opened again.
+  if (!released || (held.flags & kImported) != 0) TakeFromSums(account, held);
   __atomic_store_n(&record->size_account_flags, old_word & ~kLive, __ATOMIC_RELAXED);
   End();
-  DropSlot(hash, slot);
-  if (extension_slot != IdIndex::kNoSlot && !table_.GiveBack(extension_slot)) ++lost_slots_;
+  DropSlots(hash, slot, held.extension_slot);
 }
 
 void Lane::Note(const LaneEntry&, memtally_operation operation, memtally_anomaly anomaly, uint32_t account,
                 const BufferFacts& facts) {
+  const bool is_failure = operation == MEMTALLY_OP_ALLOC_FAILED && account != kNoAccount && ReserveMoreSums(account);
   Begin(MEMTALLY_NONE, MEMTALLY_NONE, 0);
-  const uint64_t time = clock_->Units();
-  memtally_event event;
-  event.record = {facts.id, facts.address, SizeWord(facts.bytes_requested, account, OperationFlags(operation, 0)),
-                  BankWord(facts.bytes_per_bank, facts.thread, time), TimeWord(time, facts.tag)};
-  event.slot_group = MEMTALLY_NONE | (facts.group << 32);
-  PutEvent(event.record.id, event.record.address, event.record.size_account_flags, event.record.bank_thread_time,
-           event.record.time_tag, event.slot_group);
+  const memtally_event event = PutEvent(operation, 0, account, facts, MEMTALLY_NONE | (facts.group << 32));
   if (anomaly != MEMTALLY_ANOMALIES) CountAnomaly(anomaly, facts.bytes_requested, event);
-  End();
-}
-
-void Lane::NoteFailure(const LaneEntry&, uint32_t account, const BufferFacts& facts) {
-  const bool has_sums = ReserveMoreSums(account);
-  auto& more = *reinterpret_cast<memtally_more_sums*>(reinterpret_cast<uint8_t*>(lane_) + MoreSumsOffset(account));
-  Begin(MEMTALLY_NONE, MEMTALLY_NONE, 0);
-  const uint64_t time = clock_->Units();
-  memtally_event event;
-  event.record = {0, 0, SizeWord(facts.bytes_requested, account, OperationFlags(MEMTALLY_OP_ALLOC_FAILED, 0)),
-                  BankWord(facts.bytes_per_bank, facts.thread, time), TimeWord(time, facts.tag)};
-  event.slot_group = MEMTALLY_NONE;
-  PutEvent(0, 0, event.record.size_account_flags, event.record.bank_thread_time, event.record.time_tag,
-           event.slot_group);
-  CountAnomaly(MEMTALLY_ANOMALY_FAILED_ALLOC, facts.bytes_requested, event);
-  if (has_sums) {
+  if (is_failure) {
+    memtally_more_sums& more = MoreSums(account);
     SetInLane(&more.failed_allocations, more.failed_allocations + 1);
     SetInLane(&more.failed_requested, more.failed_requested + facts.bytes_requested);
   }
   End();
 }
 
-void Lane::NoteClose(const LaneEntry&, memtally_catalog_device* device, uint64_t device_offset,
-                     const BufferFacts& facts) {
+void Lane::NoteClose(const LaneEntry&, memtally_catalog_device* device, uint64_t device_offset, BufferFacts facts) {
+  facts.id = device->index;
   Begin(MEMTALLY_NONE, MEMTALLY_NONE, 0);
-  const uint64_t time = clock_->Units();
-  PutEvent(device->index, 0, SizeWord(0, kNoAccount, OperationFlags(MEMTALLY_OP_CLOSE, 0)),
-           BankWord(0, facts.thread, time), TimeWord(time, facts.tag), MEMTALLY_NONE);
-  Set(&device->closed_at, device_offset + offsetof(memtally_catalog_device, closed_at), time + 1);
+  const memtally_event event = PutEvent(MEMTALLY_OP_CLOSE, 0, kNoAccount, facts, MEMTALLY_NONE);
+  Set(&device->closed_at, device_offset + offsetof(memtally_catalog_device, closed_at), TimeOf(event.record) + 1);
   // `closes` shares its word with a reserved field that is zero.
   auto* closes = reinterpret_cast<uint64_t*>(&device->closes);
   Set(closes, device_offset + offsetof(memtally_catalog_device, closes), uint64_t{device->closes} + 1);
@@ -317,21 +297,18 @@ void Lane::DropReleased(const LaneEntry&, uint32_t device) {
     const uint32_t account = AccountOf(*record);
     if (accounts_[account].device != device) continue;
     // A released buffer is in no sum: taking it out of the table is one store.
-    const bool extended = (record->size_account_flags & kExtended) != 0;
+    const uint32_t extension_slot = HeldIn(slot).extension_slot;
     __atomic_store_n(&record->size_account_flags, record->size_account_flags & ~kLive, __ATOMIC_RELAXED);
-    if (extended && !table_.GiveBack(static_cast<uint32_t>(record->address))) ++lost_slots_;
-    DropSlot(HashKey(device, record->id), slot);
+    DropSlots(HashKey(device, record->id), slot, extension_slot);
   }
 }
 
 void Lane::SettleReleased(const LaneEntry&, uint32_t account) {
   memtally_sums& sums = sums_[account];
   const bool has_more = ReserveMoreSums(account);
-  auto& more = *reinterpret_cast<memtally_more_sums*>(reinterpret_cast<uint8_t*>(lane_) + MoreSumsOffset(account));
+  memtally_more_sums& more = MoreSums(account);
   Begin(account, MEMTALLY_NONE, 0);
-  const uint64_t time = clock_->Units();
-  PutEvent(0, 0, SizeWord(0, account, OperationFlags(MEMTALLY_OP_BOOKKEEPING, 0)), BankWord(0, 0, time),
-           TimeWord(time, 0), MEMTALLY_NONE);
+  PutEvent(MEMTALLY_OP_BOOKKEEPING, 0, account, BufferFacts{}, MEMTALLY_NONE);
   if (has_more) {
     SetInLane(&more.released, more.released + (sums.allocations - sums.frees));
     SetInLane(&more.released_requested, more.released_requested + (sums.allocated_requested - sums.freed_requested));
@@ -350,9 +327,7 @@ void Lane::SettleReleased(const LaneEntry&, uint32_t account) {
 void Lane::BeginEpoch(const LaneEntry&, uint32_t account, uint64_t bound_requested, uint64_t bound_reserved) {
   memtally_sums& sums = sums_[account];
   Begin(account, MEMTALLY_NONE, 0);
-  const uint64_t time = clock_->Units();
-  PutEvent(0, 0, SizeWord(0, account, OperationFlags(MEMTALLY_OP_BOOKKEEPING, 0)), BankWord(0, 0, time),
-           TimeWord(time, 0), MEMTALLY_NONE);
+  PutEvent(MEMTALLY_OP_BOOKKEEPING, 0, account, BufferFacts{}, MEMTALLY_NONE);
   sums.peak_requested = sums.allocated_requested - sums.freed_requested;
   sums.peak_reserved = sums.allocated_reserved - sums.freed_reserved;
   End();
@@ -407,11 +382,6 @@ void Lane::Attend(const LaneEntry&, uint64_t next_event) {
   const uint64_t last_reserved = next + (ring_reserved_ - place);
   if (ring_reserved_ < ring_capacity_ && next_event > last_reserved) next_event = last_reserved;
   attention_sequence_ = 2 * next_event;
-}
-
-size_t Lane::private_bytes() const {
-  return RoundUpToPages(sizeof(Lane)) + RoundUpToPages(sizeof(Bound) * MEMTALLY_MAX_ACCOUNTS) + index_.bytes() +
-         table_.private_bytes();
 }
 
 }  // namespace memtally::writer

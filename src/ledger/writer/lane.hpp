@@ -69,8 +69,8 @@ enum class FreeOutcome : uint8_t { kDone, kUnknown };
 class Lane {
  public:
   // Makes a lane in the file.  Null if the file or the memory does not suffice.
-  static Lane* Make(LedgerFile& file, const AccountFacts* accounts, const LedgerClock& clock,
-                    memtally_ledger_header* header, uint32_t number, uint32_t ring_capacity);
+  static Lane* Make(LedgerFile& file, const AccountFacts* accounts, const LedgerClock& clock, uint32_t number,
+                    uint32_t ring_capacity);
 
   LaneLock& lock() { return lock_; }
   uint64_t offset() const { return offset_; }
@@ -94,17 +94,13 @@ class Lane {
   FreeOutcome Free(const LaneEntry& entry, uint64_t hash, uint32_t device, uint32_t account, uint8_t reporter,
                    uint64_t id, uint32_t thread, uint32_t tag);
 
-  // An event that changes no buffer: an anomaly (if `anomaly` is one), a mark, an opening.  `counts_bytes`: into the
-  // anomaly.
+  // An event that changes no buffer: an anomaly (unless `anomaly` is MEMTALLY_ANOMALIES), a mark.  A failed allocation
+  // also enters the sums of its account.
   void Note(const LaneEntry& entry, memtally_operation operation, memtally_anomaly anomaly, uint32_t account,
             const BufferFacts& facts);
 
-  // An allocation failed: an anomaly, and sums of the account.
-  void NoteFailure(const LaneEntry& entry, uint32_t account, const BufferFacts& facts);
-
   // The device was closed: the event and the device's words in the catalog, at once.
-  void NoteClose(const LaneEntry& entry, memtally_catalog_device* device, uint64_t device_offset,
-                 const BufferFacts& facts);
+  void NoteClose(const LaneEntry& entry, memtally_catalog_device* device, uint64_t device_offset, BufferFacts facts);
 
   // The device is about to be opened again: what its closing released leaves the table; and then, for each of its
   // accounts that this lane uses, is freed in the sums as well.
@@ -148,12 +144,17 @@ class Lane {
   void AddUnread(const LaneEntry& entry, uint64_t events);
   uint32_t ring_capacity() const { return ring_capacity_; }
 
-  size_t private_bytes() const;
-
  private:
   struct Bound {
     uint64_t requested;  // 0: this lane does not use the account yet
     uint64_t reserved;
+  };
+
+  // A live buffer, with what its extension says.
+  struct Held {
+    BufferFacts facts;
+    uint64_t flags = 0;  // kImported, kExtended
+    uint32_t extension_slot = IdIndex::kNoSlot;
   };
 
   Lane() = default;
@@ -216,10 +217,14 @@ class Lane {
   void CountAnomaly(memtally_anomaly anomaly, uint64_t bytes, const memtally_event& event);
   // False if the sums rose above the lane's bound.
   bool AddToSums(uint32_t account, uint64_t requested, uint64_t reserved);
-  void DropSlot(uint64_t hash, uint32_t slot) {
-    index_.Erase(hash, slot);
-    if (!table_.GiveBack(slot)) ++lost_slots_;
-  }
+  // Writes an event with the present time; returns it.
+  memtally_event PutEvent(memtally_operation operation, uint64_t flags, uint32_t account, const BufferFacts& facts,
+                          uint64_t slot_group);
+  Held HeldIn(uint32_t slot) const;
+  void TakeFromSums(uint32_t account, const Held& held);
+  memtally_more_sums& MoreSums(uint32_t account);
+  // Gives a buffer's slots back; `extension_slot` may be kNoSlot.
+  void DropSlots(uint64_t hash, uint32_t slot, uint32_t extension_slot);
   [[gnu::always_inline]] bool MatchesKey(uint32_t slot, uint64_t id, uint32_t account) const {
     const memtally_record* record = table_.At(slot);
     // The account and the flag LIVE, in one comparison.
@@ -246,14 +251,12 @@ class Lane {
 
   // rarely used
   LedgerFile* file_ = nullptr;
-  memtally_ledger_header* header_ = nullptr;
   uint64_t offset_ = 0;
   uint32_t number_ = 0;
   uint32_t ring_capacity_ = 0;
   uint64_t ring_reserved_ = 0;  // events
   memtally_event* ring_ = nullptr;
-  uint64_t more_sums_reserved_ = 0;  // a bit for each page of the lane that has been reserved for more sums
-  uint64_t lost_slots_ = 0;
+  uint64_t more_sums_reserved_ = 0;    // a bit for each page of the lane that has been reserved for more sums
   memtally_event dropped_event_ = {};  // the whole ring while events are dropped
 };
 

@@ -250,7 +250,7 @@ void LedgerWriter::CopyCatalog(const RegistryGuard& guard, const LedgerWriter& p
 Lane* LedgerWriter::AddLane(const RegistryGuard&, const AccountFacts* accounts) {
   const uint32_t number = header_->lane_count;
   if (number == MEMTALLY_MAX_LANES) return nullptr;
-  Lane* lane = Lane::Make(file_, accounts, clock_, header_, number, RingCapacity(number));
+  Lane* lane = Lane::Make(file_, accounts, clock_, number, RingCapacity(number));
   if (lane == nullptr) {
     Count(&memtally_ledger_header::refused_pages);
     return nullptr;
