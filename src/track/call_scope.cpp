@@ -43,6 +43,7 @@ ThreadBlock* CallScope::EnterSlowly(Call call, memtally_device device, uint32_t 
     case ThreadBlock::kPaused:
       if (call == Call::kNone) break;
       block->session->ledger.Count(&memtally_ledger_header::paused_events);
+      block->ReleaseToSuccessor();
       return nullptr;
     case ThreadBlock::kIdle:
       break;

@@ -29,11 +29,11 @@ class CallScope {
   }
 
   // Leaves what Enter entered, after the calls that handlers queued meanwhile.
-  static void Leave(ThreadBlock* block) {
+  static void Leave(ThreadBlock* block, ThreadBlock::State state = ThreadBlock::kIdle) {
     for (;;) {
       std::atomic_signal_fence(std::memory_order_seq_cst);
-      // Released to the thread that takes this block over once this one is gone.
-      block->state.store(ThreadBlock::kIdle, std::memory_order_release);
+      // Released to the thread that takes this block over once this one is gone: nothing but atomics after it.
+      block->state.store(state, std::memory_order_release);
       std::atomic_signal_fence(std::memory_order_seq_cst);
       if (block->queued.load(std::memory_order_relaxed) == 0) [[likely]]
         return;
@@ -47,8 +47,7 @@ class CallScope {
 
   // Leaves what EnterSlowly entered.
   static void LeaveSlowly(ThreadBlock* block) {
-    Leave(block);
-    if (block->pauses != 0) block->state.store(ThreadBlock::kPaused, std::memory_order_release);
+    Leave(block, block->pauses != 0 ? ThreadBlock::kPaused : ThreadBlock::kIdle);
   }
 
  private:

@@ -86,7 +86,7 @@ ThreadBlock* FindBlock(Session* session, const FutexGuard&) {
   const uint32_t self = KernelThreadId();
   int looked_at = 0;
   for (ThreadBlock* block = session->blocks.load(std::memory_order_acquire); block != nullptr; block = block->next) {
-    const uint32_t owner = block->thread_id.load(std::memory_order_relaxed);
+    const uint32_t owner = block->thread_id.load(std::memory_order_acquire);
     // A block of this very number can only be a former thread's.
     if (owner == 0 || owner == self ||
         (looked_at++ < kBlocksLookedAt && ThreadIsGone(session->ledger.header()->pid, owner))) {

@@ -84,13 +84,16 @@ void Tracker::PopTag() {
       if (depth < ThreadBlock::kTagDepth) block->tag = block->tags_before[depth];
       std::atomic_signal_fence(std::memory_order_seq_cst);
       block->depth = depth;
-      block->state.store(block->state.load(std::memory_order_relaxed), std::memory_order_release);
+      block->ReleaseToSuccessor();
   }
 }
 
 uint32_t Tracker::CurrentTag() {
-  const ThreadBlock* block = ProcessState::Block();
-  return block->state.load(std::memory_order_relaxed) == ThreadBlock::kFresh ? 0 : block->tag;
+  ThreadBlock* block = ProcessState::Block();
+  if (block->state.load(std::memory_order_relaxed) == ThreadBlock::kFresh) return 0;
+  const uint32_t tag = block->tag;
+  block->ReleaseToSuccessor();
+  return tag;
 }
 
 uint32_t Tracker::ExchangeTag(uint32_t tag) {

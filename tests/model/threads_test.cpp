@@ -284,5 +284,34 @@ TEST(Threads, ComeAndGo) {
             "");
 }
 
+// Threads of one call each, none joined before the next starts: nothing orders a thread and its successor but what the
+// tracker does itself (for the thread sanitizer).
+TEST(Threads, OfOneCallEachTakeOverFromEachOther) {
+  EXPECT_EQ(RunInChild([] {
+              World world;
+              world.Register();
+              std::vector<Model> models;
+              std::vector<std::thread> threads;
+              const uint32_t count = static_cast<uint32_t>(Scaled(400));
+              for (uint32_t t = 0; t < count; ++t) {
+                OperationStream stream(t + 1,
+                                       {.ids = Ids::kSequential, .thread = t + 1, .most_live = 20, .close_in = 0});
+                const Operation operation = stream.Next();
+                models.push_back(World::MakeModel());
+                models.back().Apply(operation);
+                threads.emplace_back([&world, operation, t] {
+                  if (t % 2 != 0) memtally_pause();
+                  if (t % 2 != 0) memtally_resume();
+                  world.Perform(operation);
+                  memtally_current_tag();
+                });
+                if (t % 4 == 0) sched_yield();
+              }
+              for (std::thread& thread : threads) thread.join();
+              return CompareAtRest(models);
+            }),
+            "");
+}
+
 }  // namespace
 }  // namespace memtally::model
