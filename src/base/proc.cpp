@@ -95,6 +95,7 @@ ProcessStat StatProcess(uint32_t pid) {
     at = strchr(at, ' ');
     if (at == nullptr) break;
     ++at;
+    if (field == 4) result.parent_pid = static_cast<uint32_t>(strtoul(at, nullptr, 10));
     if (field == 22) result.start_ticks = strtoull(at, nullptr, 10);
   }
   return result;

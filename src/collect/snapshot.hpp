@@ -82,14 +82,18 @@ struct MemoryKind {
 // One memory of a device: a bar.
 struct Memory {
   std::string name;
-  uint64_t capacity_bytes = 0;  // the largest that a process has of it; 0 unknown.  Processes carve out different parts
+  // What a process has of it: all kinds in it that have a part of their own, together.  0 unknown.  Where processes
+  // carve out different parts: the largest, of the living if there are any.
+  uint64_t capacity_bytes = 0;
   bool capacity_differs = false;
   uint32_t banks = 0;  // of the process with that capacity
   uint64_t capacity_bytes_per_bank = 0;
   bool on_host = false;
-  Amount held;                 // live, of the living; without nested and overlapping kinds.  May be above the capacity
-  Amount left;                 // the same, of dead and detached processes: what the leak was, not what is missing now
-  uint64_t peak_reserved = 0;  // the highest that is known to have been reached by living processes; at least held
+  Amount held;  // live, of the living; without nested and overlapping kinds.  May be above the capacity
+  Amount left;  // the same, of dead and detached processes: what the leak was, not what is missing now
+  // The highest that is known to have been reached: by any one kind of a living process, or by all together while this
+  // collector looked on.  At least held.
+  uint64_t peak_reserved = 0;
   bool exact = true;
   std::vector<MemoryKind> kinds;  // by kind number
 };
@@ -119,9 +123,9 @@ struct Problem {
 struct Snapshot {
   Level level = Level::kTotals;
   Host host;
-  uint64_t time_ns = 0;           // when it was begun
-  std::vector<Device> devices;    // by local index, then id
-  std::vector<Process> processes; // alive, detached, dead; by pid within
+  uint64_t time_ns = 0;            // when it was begun
+  std::vector<Device> devices;     // by local index, then id
+  std::vector<Process> processes;  // alive, detached, dead; by pid within
   std::vector<Problem> problems;
   std::optional<CleanUpResult> clean_up;  // where it was asked for
 };
