@@ -15,19 +15,23 @@
 namespace memtally::collect {
 
 struct Place {
-  std::string cgroup;     // path, as far as known
-  std::string runtime;    // "docker", "podman", "containerd", "cri-o", "lxc", "kubernetes"; "" none or unknown
+  std::string cgroup;  // path, as far as known
+  // "docker", "podman", "containerd", "cri-o", "lxc", "systemd-nspawn"; "kubernetes" if that is all one can tell; ""
+  // none or unknown
+  std::string runtime;
   std::string container;  // identifier, 64 hex digits or a name; "" none
-  std::string pod;        // Kubernetes pod, 8-4-4-4-12 hex digits; "" none
+  std::string pod;        // Kubernetes pod, 8-4-4-4-12 hex digits, 32 of a static pod; "" none
   std::string job;        // "slurm:123", "pbs:...", ...; "" none
-  std::string service;    // systemd unit, "name.service" or "name.scope"; "" none
+  std::string service;    // systemd unit, "name.service" or "name.scope", inside the container if it is in one; "" none
   bool operator==(const Place&) const = default;
 };
 
-// What a cgroup path says.  The formats are those of systemd and cgroupfs drivers, cgroup v1 and v2.
+// What a cgroup path says.  The formats are those of systemd and cgroupfs drivers, cgroup v1 and v2.  Of containers in
+// containers it is the innermost.  A path that was cut off tells what is whole in it.
 Place PlaceOfCgroup(std::string_view path);
 
-// The path in the text of a /proc/<pid>/cgroup: of the unified hierarchy, or of the first that says something.
+// The path in the text of a /proc/<pid>/cgroup: of a hierarchy that tells a container, pod or job, else of one that is
+// not at its root; the unified one goes before the others, then the first.  "" if there is none.
 std::string CgroupPath(std::string_view proc_cgroup);
 
 // Of a process: from /proc/<pid>/cgroup if `pid` is not 0 and it can be read, completed by what it wrote of itself.
