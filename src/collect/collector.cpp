@@ -52,8 +52,9 @@ struct Collector::State {
     const bool alive = process.facts.liveness != Liveness::kDead;
     const uint32_t pid = alive ? process.facts.visible_pid : 0;
     if (ledger->user.empty()) ledger->user = users.NameOf(process.facts.identity.uid);
-    if (ledger->is_placed) return;
+    if (ledger->is_placed && ledger->placed_pid == pid) return;
     ledger->is_placed = true;
+    ledger->placed_pid = pid;
     ledger->place = PlaceOfProcess(pid, process.facts.identity);
     ledger->parent_pid.reset();
     if (pid == 0) return;

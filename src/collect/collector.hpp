@@ -16,7 +16,7 @@ namespace memtally::collect {
 
 struct SnapshotRequest {
   Level level = Level::kTotals;
-  std::optional<ProcessKey> process;  // for Level::kProcess
+  std::optional<ProcessKey> process = std::nullopt;  // for Level::kProcess
   // Extents of kinds whose buffers share addresses.  Reads their buffers where they have changed, for some
   // milliseconds; what is not read in that time has the extent of an earlier snapshot, or none yet.
   bool extents = false;
@@ -26,8 +26,8 @@ struct SnapshotRequest {
 class Collector {
  public:
   struct Options {
-    std::string only_ledger;  // this file instead of the machine's ledgers
-    bool clean_up = false;    // Discover first removes what the dead left and is not worth keeping
+    std::string only_ledger{};  // this file instead of the machine's ledgers
+    bool clean_up = false;      // Discover first removes what the dead left and is not worth keeping
   };
 
   Collector();

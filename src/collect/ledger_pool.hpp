@@ -27,8 +27,9 @@ struct OpenLedger {
 
   std::unique_ptr<LedgerReader> reader;
   std::string user;  // "" not yet asked
-  // What /proc says of the process; asked again after each look for ledgers.
+  // What /proc says of the process; asked again after each look for ledgers, and when the process has ended.
   bool is_placed = false;
+  uint32_t placed_pid = 0;
   Place place;
   std::optional<uint32_t> parent_pid;
   std::map<uint32_t, KnownExtent> extents;  // by account
