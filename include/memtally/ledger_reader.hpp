@@ -52,7 +52,8 @@ struct Identity {
   std::array<uint8_t, 16> run_id{};
   std::array<uint8_t, 16> boot_id{};
   std::array<uint8_t, 16> machine_id{};
-  uint32_t pid = 0;  // in the process's own namespace
+  std::array<uint8_t, 16> launch_id{};  // of the `memtally run` under which it runs; zero: none
+  uint32_t pid = 0;                     // in the process's own namespace
   uint32_t uid = 0;
   uint32_t gid = 0;
   uint32_t parent_pid = 0;

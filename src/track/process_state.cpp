@@ -149,7 +149,7 @@ Session* ProcessState::CurrentSession() {
   if (before != nullptr && !before->ended) before->ledger.file().AbandonInChild();
   writer::LaneLock::RegisterProcess();
   writer::MakeResult result = writer::MakeResult::kMade;
-  Session* session = Session::Make(GetSettings().directory, GetSettings().is_private, &result);
+  Session* session = Session::Make(GetSettings(), &result);
   if (session == nullptr) {
     Log("no ledger", writer::Describe(result));
     g_next_try_ns.store(now + kRetryNs, std::memory_order_relaxed);
@@ -256,6 +256,10 @@ void ProcessState::End() {
   }
   if (evidence) {
     Log("the process ends; what it held is in", session->ledger.file().path());
+    return;
+  }
+  if (GetSettings().is_launched()) {
+    Log("the process ends with nothing to show; its peaks are in", session->ledger.file().path());
     return;
   }
   Log("the process ends with nothing to show");

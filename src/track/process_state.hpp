@@ -42,7 +42,8 @@ class ProcessState {
   // Sets the fork handler.  Once, when the library is loaded: later it might be in a signal handler.
   static void WatchForks();
 
-  // At the normal end of the process: says so in the ledger, or removes it if it has nothing to show.
+  // At the normal end of the process: says so in the ledger, or removes it if it has nothing to show and nobody who
+  // launched the process waits for it.
   static void End();
 
  private:

@@ -12,14 +12,14 @@ namespace {
 constexpr uint64_t kRecorderWaitNs = 1'000'000'000;
 }
 
-Session* Session::Make(const char* directory, bool is_private, writer::MakeResult* result) {
+Session* Session::Make(const Settings& settings, writer::MakeResult* result) {
   void* memory = writer::MapPages(sizeof(Session));
   if (memory == nullptr) {
     *result = writer::MakeResult::kNoMemory;
     return nullptr;
   }
   Session* session = new (memory) Session;
-  *result = session->ledger.Make(directory, is_private);
+  *result = session->ledger.Make(settings.directory, settings.is_private, settings.launch_id);
   if (*result != writer::MakeResult::kMade) {
     writer::UnmapPages(memory, sizeof(Session));
     return nullptr;

@@ -9,6 +9,7 @@
 
 #include "ledger/writer/ledger_writer.hpp"
 #include "track/region_directory.hpp"
+#include "track/settings.hpp"
 #include "track/tag_table.hpp"
 #include "track/thread_block.hpp"
 
@@ -29,8 +30,8 @@ struct Session {
   static constexpr uint32_t kRows = 256;
   static constexpr uint32_t kReporters = 32;
 
-  // Makes a ledger and what belongs to it.  Null if that fails; *result says why.
-  static Session* Make(const char* directory, bool is_private, writer::MakeResult* result);
+  // Makes a ledger and what belongs to it, as `settings` say.  Null if that fails; *result says why.
+  static Session* Make(const Settings& settings, writer::MakeResult* result);
 
   // In a child: takes over the parent's devices, kinds and accounts, so that its handles go on working.
   void Inherit(Session* parent);

@@ -25,6 +25,24 @@ bool IsOne(const char* variable) {
   return value != nullptr && strcmp(value, "1") == 0;
 }
 
+int HexDigit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return -1;
+}
+
+void ReadLaunchId(const char* text, uint8_t (&id)[16]) {
+  if (text == nullptr || strlen(text) != 2 * sizeof(id)) return;
+  uint8_t bytes[sizeof(id)];
+  for (size_t i = 0; i < sizeof(id); ++i) {
+    const int high = HexDigit(text[2 * i]);
+    const int low = HexDigit(text[2 * i + 1]);
+    if (high < 0 || low < 0) return;
+    bytes[i] = static_cast<uint8_t>(high << 4 | low);
+  }
+  memcpy(id, bytes, sizeof(id));
+}
+
 Settings Read() {
   Settings settings;
   settings.enabled = !IsZero("MEMTALLY") && !IsZero("TT_ALLOC_TRACKING_ENABLED");
@@ -37,10 +55,17 @@ Settings Read() {
     text.Add(directory);
     if (!text.cut()) settings.directory = copy;
   }
+  ReadLaunchId(getenv("MEMTALLY_LAUNCH"), settings.launch_id);
   return settings;
 }
 
 }  // namespace
+
+bool Settings::is_launched() const {
+  uint8_t any = 0;
+  for (const uint8_t byte : launch_id) any |= byte;
+  return any != 0;
+}
 
 const Settings& GetSettings() {
   // Two first calls at once read the same environment and write the same values.

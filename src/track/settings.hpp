@@ -3,12 +3,18 @@
 // Settings: what the environment says to the tracker.  Read once, at the first call.
 #pragma once
 
+#include <cstdint>
+
 namespace memtally::track {
 
 struct Settings {
   bool enabled = true;                 // MEMTALLY=0 or TT_ALLOC_TRACKING_ENABLED=0 turn it off
   bool is_private = false;             // MEMTALLY_PRIVATE=1: files of mode 0600
   const char* directory = "/dev/shm";  // MEMTALLY_DIR
+  uint8_t launch_id[16] = {};          // MEMTALLY_LAUNCH, 32 digits 0-9a-f; zero if it is not there or not that
+
+  // Whoever launched this process reads its ledger after its end, whatever is in it.
+  bool is_launched() const;
 };
 
 const Settings& GetSettings();

@@ -37,6 +37,76 @@ TEST(Exit, WithNothingToShowRemovesTheFiles) {
   EXPECT_TRUE(place.Files().empty());
 }
 
+// The ledger of a launched process that ends with nothing to show waits for whoever launched it.
+TEST(Exit, UnderALaunchKeepsTheLedger) {
+  const Place place;
+  HostOptions options;
+  options.environment = {{"MEMTALLY_LAUNCH", "000102030405060708090a0b0c0d0eff"}};
+  const Outcome outcome = RunHost(
+      place,
+      [] {
+        const memtally_device device = OpenDram();
+        Alloc(device, 1, 300);
+        memtally_free(device, kDram, 1);
+        // What the program does to its environment later changes nothing.
+        unsetenv("MEMTALLY_LAUNCH");
+        const pid_t child = fork();
+        if (child == 0) {
+          Alloc(device, 2, 500);
+          memtally_free(device, kDram, 2);
+          exit(0);
+        }
+        REQUIRE(WaitForChild(child) == 0);
+        return 7;
+      },
+      options);
+  EXPECT_TRUE(outcome.Exited(7)) << outcome.Describe();
+  const std::vector<std::string> ledgers = place.Ledgers();
+  ASSERT_EQ(ledgers.size(), 2u);
+  uint64_t peaks = 0;
+  for (const std::string& path : ledgers) {
+    const LedgerView view = ReadLedger(path);
+    ExpectExact(view);
+    EXPECT_TRUE(view.exited_normally);
+    EXPECT_EQ(view.liveness, Liveness::kDead);
+    EXPECT_EQ(view.identity.launch_id,
+              (std::array<uint8_t, 16>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255}));
+    ASSERT_EQ(view.accounts.size(), 1u);
+    peaks += view.accounts[0].peak_requested;
+  }
+  EXPECT_EQ(peaks, 800u);
+
+  // If nobody comes for it, the usual clean-up takes it.
+  setenv("MEMTALLY_DIR", place.path().c_str(), 1);
+  const CleanUpResult cleaned = CleanUpDeadLedgers();
+  unsetenv("MEMTALLY_DIR");
+  EXPECT_TRUE(cleaned.problems.empty());
+  EXPECT_TRUE(place.Files().empty());
+}
+
+// What is no launch: another length, other characters, nothing but zeros.
+TEST(Exit, UnderNoLaunchTheFilesGo) {
+  for (const char* value :
+       {"", "1", "000102030405060708090a0b0c0d0e0", "000102030405060708090a0b0c0d0e0f0",
+        "000102030405060708090A0B0C0D0E0F", "00010203-0405-0607-0809-0a0b0c0d0", "00000000000000000000000000000000"}) {
+    SCOPED_TRACE(value);
+    const Place place;
+    HostOptions options;
+    options.environment = {{"MEMTALLY_LAUNCH", value}};
+    const Outcome outcome = RunHost(
+        place,
+        [] {
+          const memtally_device device = OpenDram();
+          Alloc(device, 1);
+          memtally_free(device, kDram, 1);
+          return 0;
+        },
+        options);
+    EXPECT_TRUE(outcome.Exited(0)) << outcome.Describe();
+    EXPECT_TRUE(place.Files().empty());
+  }
+}
+
 TEST(Exit, WithALeakKeepsTheLedger) {
   const Place place;
   const Outcome outcome = RunHost(place, [] {

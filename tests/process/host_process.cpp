@@ -192,7 +192,8 @@ void Host::Start(const Place& place, const HostOptions& options, const std::func
   dup2(err_, STDERR_FILENO);
   close(out_);
   close(err_);
-  for (const char* variable : {"MEMTALLY", "MEMTALLY_LOG", "MEMTALLY_PRIVATE", "TT_ALLOC_TRACKING_ENABLED"}) {
+  for (const char* variable :
+       {"MEMTALLY", "MEMTALLY_LOG", "MEMTALLY_PRIVATE", "MEMTALLY_LAUNCH", "TT_ALLOC_TRACKING_ENABLED"}) {
     unsetenv(variable);
   }
   setenv("MEMTALLY_DIR", options.directory.empty() ? place.path().c_str() : options.directory.c_str(), 1);

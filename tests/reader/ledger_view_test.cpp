@@ -47,6 +47,7 @@ TEST_F(LedgerViewTest, SaysWhoTheProcessIs) {
   EXPECT_EQ(view_.identity.host_name, "host7");
   EXPECT_EQ(view_.identity.executable, "/usr/bin/trainer");
   EXPECT_EQ(view_.identity.run_id[15], 16);
+  EXPECT_EQ(view_.identity.launch_id, (std::array<uint8_t, 16>{}));
   EXPECT_EQ(view_.liveness, Liveness::kDead);
   EXPECT_TRUE(view_.exited_normally);
   EXPECT_EQ(view_.end_time_ns, 1'000'500u);
@@ -54,6 +55,13 @@ TEST_F(LedgerViewTest, SaysWhoTheProcessIs) {
   EXPECT_TRUE(view_.totals_exact);
   EXPECT_TRUE(view_.gaps.empty()) << view_.gaps[0];
   EXPECT_GT(view_.file_bytes, 0u);
+}
+
+TEST_F(LedgerViewTest, SaysUnderWhichLaunchTheProcessRuns) {
+  builder_.Usual();
+  for (uint8_t i = 0; i < 16; ++i) builder_.Put<uint8_t>(1176 + uint64_t{i}, i);
+  ASSERT_TRUE(Read(ReadLevel::kTotals));
+  EXPECT_EQ(view_.identity.launch_id, (std::array<uint8_t, 16>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}));
 }
 
 TEST_F(LedgerViewTest, ReadsTheCatalog) {

@@ -100,7 +100,7 @@ def read_header(src):
     if header_bytes != 1304:
         raise LedgerError(f"header of {header_bytes} bytes, not 1304")
     raw, h = src.read(0, 4096), {}
-    for name, at in (("run_id", 16), ("boot_id", 32), ("machine_id", 48)):
+    for name, at in (("run_id", 16), ("boot_id", 32), ("machine_id", 48), ("launch_id", 1176)):
         h[name] = raw[at:at + 16].hex()
     h["pid"], h["uid"], h["gid"], h["parent_pid"] = unpack("4I", raw, 64)
     h["pid_namespace"], h["process_start_ticks"], h["created_realtime_ns"] = unpack("3Q", raw, 80)

@@ -353,6 +353,13 @@ def test_hostile_numbers(tmp_path, at, form, value):
         read_ledger(path)
 
 
+def test_launch(tmp_path):
+    book = Ledger()
+    assert book.read(tmp_path)["identity"]["launch_id"] == "00" * 16
+    book.put("16s", 1176, bytes(range(1, 17)))
+    assert book.read(tmp_path)["identity"]["launch_id"] == bytes(range(1, 17)).hex()
+
+
 def test_newer_version_names_the_number(tmp_path):
     book = Ledger()
     book.put("I", 8, 41)

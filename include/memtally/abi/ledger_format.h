@@ -118,7 +118,8 @@ struct memtally_ledger_header {
   uint64_t file_end;            /* first byte that no extent uses */
   uint32_t lane_count;          /* published after lane_offset */
   uint32_t reserved_1;
-  uint64_t reserved_2[16];
+  uint8_t launch_id[16]; /* identity: of the launch (MEMTALLY_LAUNCH) under which the process runs, zero none */
+  uint64_t reserved_2[14];
 };
 
 /* Lane i of the file begins at the i-th of these. */

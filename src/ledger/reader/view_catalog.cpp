@@ -40,6 +40,7 @@ void ViewBuilder::AddIdentity() {
   std::copy(std::begin(header.run_id), std::end(header.run_id), identity.run_id.begin());
   std::copy(std::begin(header.boot_id), std::end(header.boot_id), identity.boot_id.begin());
   std::copy(std::begin(header.machine_id), std::end(header.machine_id), identity.machine_id.begin());
+  std::copy(std::begin(header.launch_id), std::end(header.launch_id), identity.launch_id.begin());
   identity.pid = header.pid;
   identity.uid = header.uid;
   identity.gid = header.gid;

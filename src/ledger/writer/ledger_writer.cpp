@@ -47,11 +47,12 @@ uint32_t RingCapacity(uint32_t lane) {
 
 }  // namespace
 
-MakeResult LedgerWriter::Make(const char* directory, bool is_private) {
+MakeResult LedgerWriter::Make(const char* directory, bool is_private, const uint8_t (&launch_id)[16]) {
   const SyscallScope unnoticed;
   memtally_ledger_header identity{};
   MakeRunId(identity.run_id);
   FillIdentity(&identity);
+  memcpy(identity.launch_id, launch_id, sizeof(launch_id));
   const MakeResult made = file_.Make(directory, identity.uid, identity.pid, identity.run_id, is_private, kFixedBytes);
   if (made != MakeResult::kMade) return made;
   uint8_t* base = file_.fixed();

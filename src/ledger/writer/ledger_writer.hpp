@@ -20,8 +20,9 @@ using RegistryGuard = FutexGuard;
 
 class LedgerWriter {
  public:
-  // Makes the ledger in `directory` and writes its header and the builtin kinds.
-  MakeResult Make(const char* directory, bool is_private);
+  // Makes the ledger in `directory` and writes its header and the builtin kinds.  `launch_id`: zero if nobody launched
+  // the process.
+  MakeResult Make(const char* directory, bool is_private, const uint8_t (&launch_id)[16]);
 
   memtally_ledger_header* header() { return header_; }
   const memtally_ledger_header* header() const { return header_; }

@@ -12,7 +12,7 @@ namespace memtally::writer {
 // Reads at most bytes - 1 bytes of a file and ends them with a zero.  Returns their number, or -1.
 long ReadSmallFile(const char* path, char* buffer, size_t bytes);
 
-// Fills all identity fields of the header but run_id.
+// Fills all identity fields of the header but run_id and launch_id.
 void FillIdentity(memtally_ledger_header* header);
 
 // 16 random bytes.
