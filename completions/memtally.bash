@@ -36,7 +36,7 @@ _memtally() {
     --generate) words='churn cross-thread-frees double-allocations failures' ;;
     --ledger | --output | -o) files=yes ;;
     --pid) words=$(memtally ps --no-clean-up 2>/dev/null | awk 'NR > 1 && $1 ~ /^[0-9]+$/ { print $1 }' | sort -u) ;;
-    --device | --device-id | --limit | --tag | --processes | --name | --kill-after | --random-kill | --repeat | --events | --seed) return ;;
+    --device | --device-id | --device-index | --limit | --tag | --processes | --name | --kill-after | --random-kill | --repeat | --events | --seed) return ;;
     *)
       case $subcommand in
         '') words='ps buffers replay bench --help --version' ;;
@@ -45,8 +45,8 @@ _memtally() {
         buffers) words='--pid --ledger --all --device --kind --tag --sort --limit --by-tag --json --help' ;;
         replay)
           if [[ $current == -* ]]; then
-            words='--speed --processes --threads --device-id --name --check --kill-after --random-kill --repeat --hold
-                   --keep-going --generate --events --seed --output --help'
+            words='--speed --processes --threads --device-id --device-index --name --check --kill-after --random-kill
+                   --repeat --hold --loop --keep-going --generate --events --seed --output --help'
           else
             words=$(_memtally_recordings)
             files=yes

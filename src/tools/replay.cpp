@@ -100,8 +100,9 @@ void Validate(const CLI::App& app, Arguments* arguments) {
   const auto given = [&](const char* name) { return app.count(name) != 0; };
   SortOutThreads(arguments);
   if (given("--generate")) {
-    for (const char* name : {"TRACE", "--speed", "--processes", "--device-id", "--check", "--kill-after",
-                             "--random-kill", "--repeat", "--hold", "--keep-going", "--name"}) {
+    for (const char* name :
+         {"TRACE", "--speed", "--processes", "--device-id", "--device-index", "--check", "--kill-after",
+          "--random-kill", "--repeat", "--hold", "--loop", "--keep-going", "--name"}) {
       if (given(name)) throw CLI::ValidationError(name, "does not go with --generate");
     }
     if (!given("--output")) throw CLI::ValidationError("--generate", "needs -o FILE");
@@ -151,9 +152,12 @@ void AddReplay(CLI::App* app, Action* action) {
   replay->add_option("--device-id", worker.device_id, "Unique id of chip 0; chip n gets this plus n")
       ->check(NotNegative())
       ->type_name("N");
+  replay->add_option("--device-index", worker.device_index, "The program's number of chip 0; chip n gets this plus n")
+      ->check(CLI::Range(0, 1'000'000))
+      ->type_name("N");
   replay->add_option("--name", worker.comm, "Name of the replaying process (default: the trace's)")->type_name("NAME");
-  replay->add_flag("--check", worker.check,
-                   "Compare the ledger with the trace from outside; exit code 3 if they differ");
+  CLI::Option* check = replay->add_flag("--check", worker.check,
+                                        "Compare the ledger with the trace from outside; exit code 3 if they differ");
   CLI::Option* kill_after = replay
                                 ->add_option("--kill-after", worker.kill_after,
                                              "The process kills itself after so many events; what it leaves is checked")
@@ -168,7 +172,12 @@ void AddReplay(CLI::App* app, Action* action) {
   replay->add_option("--repeat", arguments->replay.repeat, "With --random-kill: so many times")
       ->check(CLI::Range(1u, 1000000u))
       ->type_name("K");
-  replay->add_flag("--hold", worker.hold, "Stay at the end, with what is live, until Ctrl-C")
+  CLI::Option* hold = replay->add_flag("--hold", worker.hold, "Stay at the end, with what is live, until Ctrl-C")
+                          ->excludes(kill_after)
+                          ->excludes(random_kill);
+  replay->add_flag("--loop", worker.loop, "Begin again at the end, until Ctrl-C")
+      ->excludes(hold)
+      ->excludes(check)
       ->excludes(kill_after)
       ->excludes(random_kill);
   replay->add_flag("--keep-going", arguments->keep_going,

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
@@ -54,8 +55,12 @@ class Driver {
     for (const std::string& name : trace.kind_names) kinds_.push_back(KindNumber(name));
   }
 
-  // The clock of the trace starts now.
-  void Start() { start_ns_ = NowNs(); }
+  // The clock of the trace starts now, at its first record.
+  void Start() {
+    start_ns_ = NowNs();
+    progress_->started.store(0, std::memory_order_relaxed);
+    progress_->done.store(0, std::memory_order_release);
+  }
 
   void Execute(size_t index) {
     const TraceRecord& record = trace_.records[index];
@@ -98,11 +103,17 @@ class Driver {
     return index < trace_.records.size() && IsClaim(trace_.records[index].operation);
   }
 
-  void WaitForTime(uint64_t time_ns) const {
+  void WaitForTime(uint64_t time_ns) {
     const uint64_t due_ns = start_ns_ + static_cast<uint64_t>(static_cast<double>(time_ns) / plan_.speed);
+    const uint64_t now_ns = NowNs();
     // Shorter waits than this would only make it late.
     constexpr uint64_t kWorthSleepingNs = 50'000;
-    if (due_ns > NowNs() + kWorthSleepingNs) SleepUntil(due_ns);
+    if (due_ns > now_ns + kWorthSleepingNs) SleepUntil(due_ns);
+    // Who was stopped goes on from there, instead of catching up at once.
+    constexpr uint64_t kStoppedNs = 500'000'000;
+    const uint64_t end_ns = NowNs();
+    const uint64_t late_ns = end_ns - std::min(end_ns, due_ns);
+    if (late_ns > kStoppedNs) start_ns_ += late_ns;
   }
 
   void Call(const TraceRecord& record) {
@@ -154,7 +165,7 @@ class Driver {
       for (size_t i = 0; i < 8; ++i) info.id[i] = static_cast<uint8_t>(id >> (8 * i));
       info.id_scheme = MEMTALLY_ID_CHIP;
     }
-    info.local_index = trace_.chips[record.chip];
+    info.local_index = trace_.chips[record.chip] + plan_.device_index.value_or(0);
     info.vendor = described.vendor.c_str();
     info.architecture = described.architecture.c_str();
     info.reporter = "memtally replay";
@@ -232,10 +243,18 @@ void RunWorker(const Trace& trace, const WorkerPlan& plan, int socket, WorkerPro
   driver.Tell(&message);
   if (message.type == WorkerMessage::kNotTracked) _exit(0);
   const uint64_t start_ns = NowNs();
-  if (plan.threads) {
-    ReplayInThreads(trace, preamble, &driver);
-  } else {
-    ReplayInOneThread(trace, preamble, &driver);
+  const auto replay = [&](size_t first) {
+    if (plan.threads) {
+      ReplayInThreads(trace, first, &driver);
+    } else {
+      ReplayInOneThread(trace, first, &driver);
+    }
+  };
+  replay(preamble);
+  while (plan.loop) {
+    driver.Start();
+    for (size_t i = 0; i < preamble; ++i) driver.Execute(i);
+    replay(preamble);
   }
   const uint64_t wall_ns = NowNs() - start_ns;
   driver.Ask(WorkerMessage::kFinished, trace.records.size(), wall_ns);

@@ -15,13 +15,15 @@ namespace memtally::tools {
 
 // How a worker replays.
 struct WorkerPlan {
-  double speed = 0;                    // times the recorded speed; 0: as fast as it can
-  bool threads = false;                // a thread for each thread of the trace
-  bool check = false;                  // stop at claims and at the end
-  bool hold = false;                   // stay after the end until told to go
-  std::optional<uint64_t> kill_after;  // SIGKILL to itself after so many events
-  std::optional<uint64_t> device_id;   // of chip 0; chip n has this + n.  Without: what the trace says
-  std::string comm;                    // the process's name; "": the trace's
+  double speed = 0;                     // times the recorded speed; 0: as fast as it can
+  bool threads = false;                 // a thread for each thread of the trace
+  bool check = false;                   // stop at claims and at the end
+  bool hold = false;                    // stay after the end until told to go
+  bool loop = false;                    // begin again at the end, without end
+  std::optional<uint64_t> kill_after;   // SIGKILL to itself after so many events
+  std::optional<uint64_t> device_id;    // of chip 0; chip n has this + n.  Without: what the trace says
+  std::optional<int32_t> device_index;  // the program's number of chip 0; chip n has this + n.  Without: n
+  std::string comm;                     // the process's name; "": the trace's
 };
 
 // In memory shared with the parent: how far the worker is, also after its death.

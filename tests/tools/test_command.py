@@ -30,6 +30,8 @@ WRONG = [
     ["replay", "--generate", "churn", "-o", "x", "--threads", "0"],
     ["replay", "--generate", "churn", "-o", "x", "--threads"],
     ["replay", "--generate", "cross-thread-frees", "-o", "x", "--threads", "1"],
+    ["replay", "a", "--loop", "--check"], ["replay", "a", "--loop", "--hold"], ["replay", "a", "--device-index", "-1"],
+    ["replay", "a", "--loop", "--kill-after", "1"], ["replay", "--generate", "churn", "-o", "x", "--loop"],
     ["replay", "a", "--device-id", "-1"], ["replay", "a", "--random-kill", "-1"], ["replay", "a", "--kill-after", "-1"],
     ["replay", "--generate", "churn", "-o", "x", "--seed", "-1"],
     ["replay", "--generate", "churn", "-o", "x", "--events", "-1"],

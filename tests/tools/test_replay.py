@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """memtally replay: every recording and every generated trace, checked to the byte, alone, with threads, with processes, killed."""
 
+import os
 import re
 import signal
 import subprocess
@@ -217,6 +218,44 @@ def test_hold_until_told(memtally, end):
         assert replay.returncode == 0 and errors == b"" and b"30079 events" in output
         process = memtally.json("ps")["processes"][0]
         assert process["state"] == "dead" and process["exited_normally"]
+    finally:
+        replay.kill()
+        replay.wait()
+
+
+def test_loop_begins_again_until_told(memtally):
+    replay = memtally.start("replay", "mesh-n300", "--loop", "--device-id", "17", "--device-index", "4")
+    try:
+        devices = []
+        deadline = time.monotonic() + 60
+        while len(devices) < 2 or min(device["closes"] for device in devices) < 3:
+            assert time.monotonic() < deadline and replay.poll() is None
+            processes = memtally.json("ps")["processes"]
+            devices = processes[0]["devices"] if processes else []
+            time.sleep(0.02)
+        # The same two devices each time.
+        assert [device["local_index"] for device in devices] == [4, 5]
+        assert [device["id"][:2] for device in devices] == ["11", "12"]
+        replay.send_signal(signal.SIGTERM)
+        assert replay.wait(timeout=30) == -signal.SIGTERM
+    finally:
+        replay.kill()
+        replay.communicate()
+
+
+def test_a_stopped_replay_goes_on_where_it_was(memtally, trace_file):
+    # A second, in steps of a tenth; stopped for one more.
+    path = trace_file(*(f"{i * 100_000_000} 1 a 0 DRAM {i} {i * 4096} 1000 100" for i in range(1, 11)))
+    replay = memtally.start("replay", path, "--speed", "recorded", "--name", "stopped")
+    try:
+        deadline = time.monotonic() + 60
+        while not (processes := memtally.json("ps")["processes"]):
+            assert time.monotonic() < deadline
+        os.kill(processes[0]["pid"], signal.SIGSTOP)
+        time.sleep(1)
+        os.kill(processes[0]["pid"], signal.SIGCONT)
+        output, errors = replay.communicate(timeout=60)
+        assert errors == b"" and float(re.search(rb"10 events in ([0-9.]+) s", output)[1]) > 1.6
     finally:
         replay.kill()
         replay.wait()
