@@ -183,12 +183,28 @@ struct LedgerView {
   std::string tag_path(uint32_t tag) const;  // "decode / layer 3"; "" for no tag
 };
 
+// Where readers copy ledgers to: as much as the largest of them has needed.  Readers that share one must not read at
+// the same time; whoever reads many ledgers one after the other saves memory, and time, with it.
+class ReaderMemory {
+ public:
+  ReaderMemory();
+  ~ReaderMemory();
+  ReaderMemory(const ReaderMemory&) = delete;
+  ReaderMemory& operator=(const ReaderMemory&) = delete;
+
+ private:
+  friend struct reader::ReaderAccess;
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
 // Texts of a view are bytes that a foreign process chose, up to their first zero: whoever prints them makes them
 // harmless. One ledger, open.  Not thread-safe; several readers of one file are fine.
 class LedgerReader {
  public:
-  // Opens `path`.  Follows no symbolic link, waits for nothing.
-  static std::unique_ptr<LedgerReader> Open(const std::string& path, LedgerError* error);
+  // Opens `path`.  Follows no symbolic link, waits for nothing.  `memory`: shared with other readers; null: its own.
+  static std::unique_ptr<LedgerReader> Open(const std::string& path, LedgerError* error,
+                                            std::shared_ptr<ReaderMemory> memory = nullptr);
   ~LedgerReader();
   LedgerReader(const LedgerReader&) = delete;
   LedgerReader& operator=(const LedgerReader&) = delete;

@@ -36,7 +36,7 @@ void LedgerPool::Find(const std::string& path) {
     return;
   }
   LedgerError error;
-  std::unique_ptr<LedgerReader> reader = LedgerReader::Open(path, &error);
+  std::unique_ptr<LedgerReader> reader = LedgerReader::Open(path, &error, memory_);
   if (reader != nullptr) {
     OpenLedger& ledger = ledgers_[path];
     ledger.reader = std::move(reader);

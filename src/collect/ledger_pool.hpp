@@ -54,6 +54,7 @@ class LedgerPool {
   void Find(const std::string& path);
 
   std::string only_ledger_;
+  std::shared_ptr<ReaderMemory> memory_ = std::make_shared<ReaderMemory>();
   std::map<std::string, OpenLedger> ledgers_;  // by path
   std::vector<Problem> problems_;
 };

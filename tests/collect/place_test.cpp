@@ -238,7 +238,7 @@ TEST(PlaceOfCgroupTest, BelievesWholeIdentifiersOnly) {
 TEST(PlaceOfCgroupTest, SurvivesHostilePaths) {
   for (const std::string& path :
        {std::string(), std::string("/"), std::string("//////"), std::string("../../.."), std::string(100'000, '/'),
-        std::string(100'000, 'a'), std::string("/\0/\x1b[2J/\xff\xfe", 12),
+        std::string(100'000, 'a'), std::string("/\0/\x1b[2J/\xff\xfe", 10),
         std::string("/machine.slice/machine-.scope"), std::string("/machine.slice/machine-\\x2.scope"),
         std::string("/machine.slice/machine-\\xzz\\x.scope"), std::string("/lxc.payload."),
         std::string("/systemd-nspawn@.service"), std::string("/kubepods/pod"), std::string("/pbspro/"),

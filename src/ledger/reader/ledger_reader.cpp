@@ -86,6 +86,9 @@ std::string LedgerView::tag_path(uint32_t tag) const {
   return text;
 }
 
+ReaderMemory::ReaderMemory() : state_(std::make_unique<State>()) {}
+ReaderMemory::~ReaderMemory() = default;
+
 LedgerReader::LedgerReader() = default;
 LedgerReader::~LedgerReader() = default;
 
@@ -95,7 +98,8 @@ Liveness LedgerReader::liveness(uint32_t* visible_pid) const {
   return reader::AskLiveness(state_->bytes.descriptor(), state_->first_page.header, visible_pid);
 }
 
-std::unique_ptr<LedgerReader> LedgerReader::Open(const std::string& path, LedgerError* error) {
+std::unique_ptr<LedgerReader> LedgerReader::Open(const std::string& path, LedgerError* error,
+                                                 std::shared_ptr<ReaderMemory> memory) {
   try {
     reader::HeldDescriptor descriptor;
     const int error_number = descriptor.Open(path);
@@ -103,7 +107,7 @@ std::unique_ptr<LedgerReader> LedgerReader::Open(const std::string& path, Ledger
       reader::FailToOpen(error, path, error_number);
       return nullptr;
     }
-    return reader::ReaderAccess::Open(std::move(descriptor), path, error);
+    return reader::ReaderAccess::Open(std::move(descriptor), path, error, std::move(memory));
   } catch (const std::exception&) {
     reader::FailForMemory(error);
     return nullptr;
@@ -111,10 +115,11 @@ std::unique_ptr<LedgerReader> LedgerReader::Open(const std::string& path, Ledger
 }
 
 std::unique_ptr<LedgerReader> reader::ReaderAccess::Open(HeldDescriptor descriptor, const std::string& path,
-                                                         LedgerError* error) {
+                                                         LedgerError* error, std::shared_ptr<ReaderMemory> memory) {
   if (error != nullptr) *error = {};
   std::unique_ptr<LedgerReader> reader(new LedgerReader);
-  reader->state_ = std::make_unique<LedgerReader::State>(std::move(descriptor));
+  reader->state_ = std::make_unique<LedgerReader::State>(
+      std::move(descriptor), memory != nullptr ? std::move(memory) : std::make_shared<ReaderMemory>());
   LedgerReader::State& state = *reader->state_;
   state.path = path;
   if (!state.bytes.Refresh()) {
@@ -132,22 +137,22 @@ bool LedgerReader::Read(ReadLevel level, LedgerView* view, LedgerError* error, u
     State& state = *state_;
     if (!state.bytes.Refresh()) return reader::FailToOpen(error, state.path, errno);
     const bool buffers = level != ReadLevel::kTotals;
+    reader::LedgerCopy& copy = reader::ReaderAccess::CopyOf(*state.memory);
     bool moving = false;
     view->liveness = liveness(&view->visible_pid);
-    if (!state.copy.Collect(state.bytes, state.path, buffers, view->liveness == Liveness::kDead, &moving, error)) {
+    if (!copy.Collect(state.bytes, state.path, buffers, view->liveness == Liveness::kDead, &moving, error)) {
       return false;
     }
     if (moving && view->liveness != Liveness::kDead) {
       // Calls that do not end: perhaps because the process has ended meanwhile.
       view->liveness = liveness(&view->visible_pid);
-      if (view->liveness == Liveness::kDead &&
-          !state.copy.Collect(state.bytes, state.path, buffers, true, &moving, error)) {
+      if (view->liveness == Liveness::kDead && !copy.Collect(state.bytes, state.path, buffers, true, &moving, error)) {
         return false;
       }
     }
     if (view->path != state.path) view->path = state.path;
-    BuildView(level, account, state.copy, state.bytes, view);
-    view->interrupted = view->liveness != Liveness::kAlive && state.copy.took_back();
+    BuildView(level, account, copy, state.bytes, view);
+    view->interrupted = view->liveness != Liveness::kAlive && copy.took_back();
     return true;
   } catch (const std::exception&) {
     return reader::FailForMemory(error);

@@ -14,20 +14,27 @@
 
 namespace memtally {
 
+struct ReaderMemory::State {
+  reader::LedgerCopy copy;
+};
+
 struct LedgerReader::State {
-  explicit State(reader::HeldDescriptor descriptor) : bytes(std::move(descriptor)) {}
+  State(reader::HeldDescriptor descriptor, std::shared_ptr<ReaderMemory> the_memory)
+      : bytes(std::move(descriptor)), memory(std::move(the_memory)) {}
 
   std::string path;
   reader::LedgerBytes bytes;
   reader::FirstPage first_page{};  // as it was when the ledger was opened
-  reader::LedgerCopy copy;
+  std::shared_ptr<ReaderMemory> memory;
 };
 
 namespace reader {
 
 struct ReaderAccess {
   // Reads a file that is already open; `path` is what errors call it.
-  static std::unique_ptr<LedgerReader> Open(HeldDescriptor descriptor, const std::string& path, LedgerError* error);
+  static std::unique_ptr<LedgerReader> Open(HeldDescriptor descriptor, const std::string& path, LedgerError* error,
+                                            std::shared_ptr<ReaderMemory> memory = nullptr);
+  static LedgerCopy& CopyOf(ReaderMemory& memory) { return memory.state_->copy; }
   static LedgerBytes& BytesOf(LedgerReader& ledger) { return ledger.state_->bytes; }
 };
 
