@@ -21,7 +21,7 @@ _memtally() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} subcommand='' word
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case $word in
-      ps | buffers | replay | bench)
+      ps | buffers | replay | demo | bench)
         subcommand=$word
         break
         ;;
@@ -36,13 +36,14 @@ _memtally() {
     --generate) words='churn cross-thread-frees double-allocations failures' ;;
     --ledger | --output | -o) files=yes ;;
     --pid) words=$(memtally ps --no-clean-up 2>/dev/null | awk 'NR > 1 && $1 ~ /^[0-9]+$/ { print $1 }' | sort -u) ;;
-    --device | --device-id | --device-index | --limit | --tag | --processes | --name | --kill-after | --random-kill | --repeat | --events | --seed) return ;;
+    --device | --device-id | --device-index | --limit | --tag | --processes | --name | --kill-after | --random-kill | --repeat | --events | --seed | --seconds) return ;;
     *)
       case $subcommand in
-        '') words='ps buffers replay bench --help --version' ;;
+        '') words='ps buffers replay demo bench --help --version' ;;
         bench) words='events --json --quick --help' ;;
         ps) words='--json --all --no-clean-up --help' ;;
         buffers) words='--pid --ledger --all --device --kind --tag --sort --limit --by-tag --json --help' ;;
+        demo) words='--plain --fast --seconds --help' ;;
         replay)
           if [[ $current == -* ]]; then
             words='--speed --processes --threads --device-id --device-index --name --check --kill-after --random-kill

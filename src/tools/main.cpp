@@ -26,6 +26,7 @@ constexpr const char* kWelcome =
     "  memtally ps                      processes that hold device memory, and what dead ones left\n"
     "  memtally buffers --pid PID       the buffers of one process, largest first\n"
     "  memtally buffers --all --by-tag  what holds memory, by the program's own tags\n"
+    "  memtally demo                    all of it on recordings of real models; needs no accelerator\n"
     "  memtally replay llama-1b-n150 --speed recorded\n"
     "                                   plays a recording, to have something to look at\n"
     "\n"
@@ -60,6 +61,7 @@ int Main(int argc, char** argv) {
   AddBuffers(&app, &action);
   AddReplay(&app, &action);
   AddBench(&app, &action);
+  AddDemo(&app, &action);
   for (CLI::App* subcommand : app.get_subcommands({})) subcommand->footer(kFooter);
   try {
     app.parse(argc, argv);

@@ -27,5 +27,6 @@ void AddPs(CLI::App* app, Action* action);
 void AddBuffers(CLI::App* app, Action* action);
 void AddReplay(CLI::App* app, Action* action);
 void AddBench(CLI::App* app, Action* action);
+void AddDemo(CLI::App* app, Action* action);
 
 }  // namespace memtally::tools

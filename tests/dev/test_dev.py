@@ -102,7 +102,8 @@ def tree(tmp_path):
         (["test", "all", "debug"], "'all' stands alone"),
         (["build", "novelty"], "unknown preset: novelty"),
         (["build", "debug", "asan"], "one preset"),
-        (["demo", "x"], "demo takes no argument"),
+        (["demo", "x"], "demo takes --plain, --fast and --seconds N, but got: x"),
+        (["demo", "--fast", "--slow"], "but got: --slow"),
         (["bench", "x"], "bench takes no argument"),
         (["format", "x"], "format takes no argument"),
         (["tidy", "x"], "tidy takes no argument"),
@@ -120,6 +121,23 @@ def test_help(tree):
     assert tree.run().returncode == 2
     for command in ("demo", "build", "test", "bench", "format", "tidy", "setup", "help"):
         assert f"\n  {command} " in tree.run("help").stdout
+
+
+def test_demo_builds_and_passes_its_arguments_on(tree):
+    command = tree.root / "build/release/src/tools/memtally"
+    command.parent.mkdir(parents=True)
+    command.write_text('#!/bin/bash\necho "memtally $*"; exit 5\n')
+    command.chmod(0o755)
+    result = tree.run("demo", "--plain", "--seconds", "9")
+    assert result.returncode == 5 and last_line(result) == "memtally demo --plain --seconds 9"
+    assert "cmake --build --preset release" in result.stdout
+    assert last_line(tree.run("demo")) == "memtally demo"
+
+
+def test_a_demo_that_cannot_be_built_is_not_shown(tree):
+    (tree.state / "fail-release").touch()
+    result = tree.run("demo")
+    assert result.returncode == 1 and "build release memtally memtally_track: FAILED" in result.stdout
 
 
 def test_nothing_is_installed_when_all_is_there(tree):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line of memtally: wrong arguments, help, closed pipes, the demonstration, and shell completion."""
+"""The command line of memtally: wrong arguments, help, closed pipes, and shell completion."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import time
 import pytest
 from conftest import BUILD_DIR, COMMAND, ROOT
 
-SUBCOMMANDS = ["ps", "buffers", "replay"]
+SUBCOMMANDS = ["ps", "buffers", "replay", "demo"]
 
 WRONG = [
     ["nonsense"], ["--nonsense"], ["ps", "extra"], ["ps", "--nonsense"], ["ps", "buffers"], ["ps", "--json=maybe"],
@@ -35,6 +35,8 @@ WRONG = [
     ["replay", "a", "--device-id", "-1"], ["replay", "a", "--random-kill", "-1"], ["replay", "a", "--kill-after", "-1"],
     ["replay", "--generate", "churn", "-o", "x", "--seed", "-1"],
     ["replay", "--generate", "churn", "-o", "x", "--events", "-1"],
+    ["demo", "x"], ["demo", "--seconds"], ["demo", "--seconds", "x"], ["demo", "--seconds", "0"],
+    ["demo", "--seconds", "9", "--fast"], ["demo", "--seconds", "nan"], ["demo", "--nonsense"],
     ["ps", "\x1b[31m\u202e"],
 ]
 
@@ -124,66 +126,6 @@ def test_output_is_plain_text(memtally):
     memtally.run("replay", "leak-until-oom-n150")
     for arguments in (["ps"], ["buffers"], ["--help"], []):
         assert "\x1b" not in memtally.run(*arguments).stdout
-
-
-def run_demo(memtally, *arguments, **environment):
-    return subprocess.run([ROOT / "scripts" / "demo.sh", *arguments], capture_output=True, text=True, timeout=60,
-                          stdin=subprocess.DEVNULL, env={**memtally.environment, **environment}, check=False)
-
-
-def left_by_demos():
-    return {path for path in os.listdir("/dev/shm") if path.startswith("memtally-demo")}
-
-
-@pytest.mark.parametrize("how", ["--fast", "MEMTALLY_DEMO_FAST"])
-def test_demo(memtally, how):
-    before = left_by_demos()
-    begin = time.monotonic()
-    if how == "--fast":
-        done = run_demo(memtally, "--fast", BUILD_DIR)
-    else:
-        done = run_demo(memtally, BUILD_DIR, MEMTALLY_DEMO_FAST="1")
-    assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
-    assert time.monotonic() - begin < 20
-    for text in ("alive  chat-server", "dead   chat-server", "! died holding 550 buffers",
-                 "anomalies: failed_allocation 1 (32.0 MiB)", "request / debug copy",
-                 "The debug copies are the leak: 462 buffers, 10.8 GiB."):
-        assert text in done.stdout, done.stdout
-    assert left_by_demos() == before
-
-
-def test_demo_ends_its_children(memtally):
-    before = left_by_demos()
-    demo = subprocess.Popen([ROOT / "scripts" / "demo.sh", BUILD_DIR], stdout=subprocess.PIPE, env=memtally.environment)
-    try:
-        while b"alive" not in demo.stdout.readline():
-            pass
-        [folder] = left_by_demos() - before
-        names = [name for name in os.listdir(f"/dev/shm/{folder}") if name.endswith(".ledger")]
-        pids = [int(name.split("-")[2]) for name in names]
-        assert len(pids) == 3
-    finally:
-        demo.terminate()
-        demo.communicate(timeout=30)
-    assert demo.returncode == 143 and left_by_demos() == before
-    deadline = time.monotonic() + 10
-    while any(is_running(pid) for pid in pids):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def is_running(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def test_demo_without_a_build(memtally, tmp_path):
-    done = run_demo(memtally, tmp_path)
-    assert done.returncode == 1 and "no memtally command" in done.stderr
-    assert run_demo(memtally).returncode == 2
 
 
 def complete(memtally, line):
