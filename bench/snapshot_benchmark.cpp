@@ -46,33 +46,33 @@ void Begin(uint32_t number) {
 void Totals(benchmark::State& state) {
   Collector collector;
   collector.Take();
-  for (auto unused : state) benchmark::DoNotOptimize(collector.Take());
+  for (auto _ : state) benchmark::DoNotOptimize(collector.Take());
 }
 BENCHMARK(Totals)->Unit(benchmark::kMicrosecond);
 
 void Discover(benchmark::State& state) {
   Collector collector;
-  for (auto unused : state) collector.Discover();
+  for (auto _ : state) collector.Discover();
 }
 BENCHMARK(Discover)->Unit(benchmark::kMicrosecond);
 
 void OneProcess(benchmark::State& state) {
   Collector collector;
   const ProcessKey key = collector.Take()->processes[0].key();
-  for (auto unused : state) benchmark::DoNotOptimize(collector.Take({.level = Level::kProcess, .process = key}));
+  for (auto _ : state) benchmark::DoNotOptimize(collector.Take({.level = Level::kProcess, .process = key}));
 }
 BENCHMARK(OneProcess)->Unit(benchmark::kMicrosecond);
 
 void Everything(benchmark::State& state) {
   Collector collector;
   collector.Take({.level = Level::kEverything});
-  for (auto unused : state) benchmark::DoNotOptimize(collector.Take({.level = Level::kEverything}));
+  for (auto _ : state) benchmark::DoNotOptimize(collector.Take({.level = Level::kEverything}));
 }
 BENCHMARK(Everything)->Unit(benchmark::kMillisecond);
 
 // Files open, but nothing of their buffers was ever read, nor the memory for them had.
 void EverythingForTheFirstTime(benchmark::State& state) {
-  for (auto unused : state) {
+  for (auto _ : state) {
     state.PauseTiming();
     {
       Collector collector;
@@ -95,7 +95,7 @@ void BareReading(benchmark::State& state) {
     if (fstat(fd.get(), &status) == 0) files.emplace_back(std::move(fd), status.st_size);
   }
   std::vector<char> memory;
-  for (auto unused : state) {
+  for (auto _ : state) {
     for (const auto& [fd, bytes] : files) {
       // Ledgers have holes: what lies between them is what a reader reads.
       off_t at = 0;
