@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "collect/collector.hpp"
 
+#include <stdlib.h>
+
 #include <algorithm>
 #include <mutex>
 #include <tuple>
@@ -9,9 +11,17 @@
 #include "base/proc.hpp"
 #include "collect/device_table.hpp"
 #include "collect/ledger_pool.hpp"
+#include "collect/passive_source.hpp"
 
 namespace memtally::collect {
 namespace {
+
+std::string PassiveDirectory(const Collector::Options& options) {
+  if (options.passive_directory) return *options.passive_directory;
+  if (!options.only_ledger.empty()) return "";
+  const char* named = getenv("MEMTALLY_DIR");
+  return named != nullptr && *named != 0 ? named : "/dev/shm";
+}
 
 // What one snapshot may spend on reading buffers for extents only.
 constexpr uint64_t kExtentBudgetNs = 5'000'000;
@@ -46,7 +56,11 @@ bool ComesBefore(const Process& a, const Process& b) {
 }  // namespace
 
 struct Collector::State {
-  explicit State(Options the_options) : options(std::move(the_options)), pool(options.only_ledger), host(ThisHost()) {}
+  explicit State(Options the_options)
+      : options(std::move(the_options)),
+        pool(options.only_ledger),
+        passive(PassiveDirectory(options)),
+        host(ThisHost()) {}
 
   void Place(OpenLedger* ledger, const Process& process) {
     const bool alive = process.facts.liveness != Liveness::kDead;
@@ -109,6 +123,7 @@ struct Collector::State {
 
   Options options;
   LedgerPool pool;
+  PassiveSource passive;
   Host host;
   UserNames users;
   PeakMemory peaks;
@@ -151,8 +166,10 @@ std::shared_ptr<const Snapshot> Collector::Take(const SnapshotRequest& request) 
     if (!state.Read(path, &ledger, ReadLevel::kAll, &process, &snapshot->problems)) --count;
   }
   processes.resize(count);
+  state.passive.AddTo(snapshot.get());
   std::sort(processes.begin(), processes.end(), ComesBefore);
   BuildDevices(snapshot.get(), &state.peaks);
+  state.passive.Compare(snapshot.get());
   if (request.extents) state.AddExtents(snapshot.get());
   return {snapshot.release(), [spare = state.spare](const Snapshot* done) {
             spare->Put(std::unique_ptr<Snapshot>(const_cast<Snapshot*>(done)));

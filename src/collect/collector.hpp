@@ -27,7 +27,9 @@ class Collector {
  public:
   struct Options {
     std::string only_ledger{};  // this file instead of the machine's ledgers
-    bool clean_up = false;      // Discover first removes what the dead left and is not worth keeping
+    // Where others publish their totals; "": not looked at.  By default where ledgers are: MEMTALLY_DIR or /dev/shm.
+    std::optional<std::string> passive_directory = std::nullopt;
+    bool clean_up = false;  // Discover first removes what the dead left and is not worth keeping
   };
 
   Collector();

@@ -109,8 +109,8 @@ Amount HeldOnDevices(const LedgerView& facts) {
 }
 
 bool WasUsed(const LedgerAccount& account) {
-  return account.allocated.count != 0 || account.live.count != 0 || account.failed_allocations != 0 ||
-         account.imported != 0;
+  return account.allocated.count != 0 || account.live.count != 0 || account.live.bytes_reserved != 0 ||
+         account.failed_allocations != 0 || account.imported != 0;
 }
 
 std::optional<uint64_t> AgeNs(const Snapshot& snapshot, const LedgerView& facts, uint64_t time_ns) {
@@ -137,7 +137,10 @@ bool IsEvidence(const LedgerView& facts) {
   }
   const std::vector<NamedCount> losses = Losses(facts.counters);
   const bool lost = std::any_of(losses.begin(), losses.end(), [](const NamedCount& loss) { return loss.count != 0; });
-  return lost || LiveBuffers(facts) != 0 || !facts.gaps.empty();
+  const bool held = std::any_of(facts.accounts.begin(), facts.accounts.end(), [](const LedgerAccount& account) {
+    return account.live.count != 0 || account.live.bytes_reserved != 0;
+  });
+  return lost || held || !facts.gaps.empty();
 }
 
 }  // namespace memtally::collect

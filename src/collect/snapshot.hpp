@@ -5,6 +5,7 @@
 //   Snapshot ── Host
 //            ├─ Device*   a device of the machine: what all processes say of it, together
 //            │    └─ Memory*   one of its memories; MemoryKind*: what lies in it, by kind
+//            ├─ Disagreement*  what two sources say differently
 //            ├─ Process*  alive, then detached, then dead; its facts in the words of <memtally/ledger_reader.hpp>
 //            └─ Problem*  what could not be looked at
 //
@@ -114,6 +115,17 @@ struct Device {
   std::vector<Memory> memories;  // by kind number
 };
 
+// Two sources that speak of the same bytes and do not say the same.  The first is the one that is shown and summed.
+struct Disagreement {
+  Source shown = Source::kLedger;
+  Source other = Source::kPassive;
+  uint32_t device = 0;                // index into Snapshot::devices
+  std::optional<ProcessKey> process;  // none: the device's own sum
+  std::string kind;
+  uint64_t bytes_shown = 0;  // requested, both
+  uint64_t bytes_other = 0;
+};
+
 // Something that could not be read: a ledger, or a place where ledgers are (path "").
 struct Problem {
   std::string path;
@@ -126,6 +138,7 @@ struct Snapshot {
   uint64_t time_ns = 0;            // when it was begun
   std::vector<Device> devices;     // by local index, then id
   std::vector<Process> processes;  // alive, detached, dead; by pid within
+  std::vector<Disagreement> disagreements;
   std::vector<Problem> problems;
   std::optional<CleanUpResult> clean_up;  // where it was asked for
 };
