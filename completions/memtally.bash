@@ -28,21 +28,30 @@ _memtally() {
     esac
   done
   COMPREPLY=()
-  local words='' files=''
+  local words='' files='' view='--json --watch --color --no-pager --help'
   case $previous in
     --kind) words='dram l1 l1_small trace system_memory cb dfb kernel cuda_device cuda_managed host_pinned' ;;
-    --sort) words='size age id address' ;;
+    --sort)
+      case $subcommand in
+        ps) words='state pid user command held peak start' ;;
+        *) words='size age id address' ;;
+      esac
+      ;;
+    --state) words='alive detached dead' ;;
+    --by) words='tag kind size' ;;
+    --color) words='auto always never' ;;
+    --user) words=$(compgen -u) ;;
     --speed) words='recorded max' ;;
     --generate) words='churn cross-thread-frees double-allocations failures' ;;
     --ledger | --output | -o) files=yes ;;
-    --pid) words=$(memtally ps --no-clean-up 2>/dev/null | awk 'NR > 1 && $1 ~ /^[0-9]+$/ { print $1 }' | sort -u) ;;
-    --device | --device-id | --device-index | --limit | --tag | --processes | --name | --kill-after | --random-kill | --repeat | --events | --seed | --seconds) return ;;
+    --pid) words=$(memtally ps --no-clean-up 2>/dev/null | awk '$1 ~ /^[0-9]+$/ { print $1 }' | sort -u) ;;
+    --device | --device-id | --device-index | --limit | --tag | --processes | --name | --kill-after | --random-kill | --repeat | --events | --seed | --seconds | --watch) return ;;
     *)
       case $subcommand in
-        '') words='ps buffers replay demo bench --help --version' ;;
+        '') words='ps buffers replay demo bench --color --no-pager --help --version' ;;
         bench) words='events --json --quick --help' ;;
-        ps) words='--json --all --no-clean-up --help' ;;
-        buffers) words='--pid --ledger --all --device --kind --tag --sort --limit --by-tag --json --help' ;;
+        ps) words="--pid --user --state --device --sort --all --no-clean-up $view" ;;
+        buffers) words="--pid --ledger --all --user --state --device --kind --tag --sort --limit --by --by-tag $view" ;;
         demo) words='--plain --fast --seconds --help' ;;
         replay)
           if [[ $current == -* ]]; then

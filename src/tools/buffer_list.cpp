@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/buffer_list.hpp"
 
-#include <regex.h>
-
 #include <algorithm>
 #include <map>
+#include <string_view>
 #include <tuple>
-#include <utility>
 
 namespace memtally::tools {
 namespace {
-
-// Deeper or longer is nobody's tag; a hostile ledger must not cost more.
-constexpr size_t kMaxTagPathBytes = 64 << 10;
 
 uint64_t SaturatingProduct(uint64_t a, uint64_t b) {
   uint64_t product = 0;
@@ -30,63 +25,23 @@ bool SameLetters(const std::string& a, const std::string& b) {
 }
 
 bool IsWanted(const LedgerView& ledger, const LedgerAccount& account, const BufferFilter& filter) {
-  if (!filter.kind.empty() && !SameLetters(KindName(ledger, account.kind), filter.kind)) return false;
+  if (!filter.kind.empty() && !SameLetters(collect::KindName(ledger, account.kind), filter.kind)) return false;
   if (!filter.device) return true;
   return account.device < ledger.devices.size() && ledger.devices[account.device].local_index == *filter.device;
 }
 
 }  // namespace
 
-struct TagPattern::State {
-  regex_t expression{};
-  bool compiled = false;
-};
-
-TagPattern::TagPattern() : state_(std::make_unique<State>()) {}
-
-TagPattern::~TagPattern() {
-  if (state_->compiled) regfree(&state_->expression);
-}
-
-std::unique_ptr<TagPattern> TagPattern::Compile(const std::string& expression, std::string* error) {
-  std::unique_ptr<TagPattern> pattern(new TagPattern);
-  State& state = *pattern->state_;
-  const int code = regcomp(&state.expression, expression.c_str(), REG_EXTENDED | REG_NOSUB);
-  if (code != 0) {
-    char text[256];
-    regerror(code, &state.expression, text, sizeof(text));
-    *error = text;
-    return nullptr;
-  }
-  state.compiled = true;
-  return pattern;
-}
-
-bool TagPattern::Matches(const std::string& text) const {
-  return regexec(&state_->expression, text.c_str(), 0, nullptr, 0) == 0;
-}
-
-BufferList::BufferList(const LedgerSurvey& survey, const BufferFilter& filter) {
-  tag_paths_.resize(survey.ledgers.size());
-  for (uint32_t process = 0; process < survey.ledgers.size(); ++process) {
-    const LedgerView& ledger = survey.ledgers[process];
-    std::vector<std::unique_ptr<const std::string>>& paths = tag_paths_[process];
-    paths.resize(ledger.tags.size() + 1);  // the last for what is no tag of this ledger
-    std::vector<signed char> matches(paths.size(), -1);
-    for (const LedgerBuffer& buffer : ledger.buffers) {
+BufferList::BufferList(const std::vector<const collect::Process*>& processes, const BufferFilter& filter) {
+  for (uint32_t i = 0; i < processes.size(); ++i) {
+    const LedgerView& facts = processes[i]->facts;
+    TagPaths& paths = *tag_paths_.emplace_back(std::make_unique<TagPaths>(facts, filter.tag.get()));
+    for (const LedgerBuffer& buffer : facts.buffers) {
       if (buffer.released) continue;
-      const LedgerAccount* account = AccountAt(ledger, buffer.account);
-      if (!account || !IsWanted(ledger, *account, filter)) continue;
-      const size_t tag = std::min<size_t>(buffer.tag, ledger.tags.size());
-      if (!paths[tag]) {
-        std::string path = ledger.tag_path(buffer.tag);
-        if (path.size() > kMaxTagPathBytes) path.resize(kMaxTagPathBytes);
-        paths[tag] = std::make_unique<const std::string>(std::move(path));
-      }
-      if (filter.tag && matches[tag] < 0) matches[tag] = filter.tag->Matches(*paths[tag]) ? 1 : 0;
-      if (filter.tag && matches[tag] == 0) continue;
+      const LedgerAccount* account = collect::AccountAt(facts, buffer.account);
+      if (account == nullptr || !IsWanted(facts, *account, filter) || !paths.Matches(buffer.tag)) continue;
       rows_.push_back(
-          {process, &buffer, account, paths[tag].get(), SaturatingProduct(buffer.bytes_per_bank, account->banks)});
+          {i, &buffer, account, &paths.Of(buffer.tag), SaturatingProduct(buffer.bytes_per_bank, account->banks)});
     }
   }
 }
@@ -110,13 +65,16 @@ void BufferList::Sort(BufferOrder order) {
   }
 }
 
-std::vector<BufferSum> BufferList::Sums(bool by_tag) const {
-  std::map<std::tuple<uint32_t, uint32_t, std::string>, BufferSum> sums;
+std::vector<BufferSum> BufferList::Sums(Grouping grouping) const {
+  std::map<std::tuple<uint32_t, uint32_t, uint64_t, std::string_view>, BufferSum> sums;
   for (const BufferRow& row : rows_) {
-    BufferSum& sum = sums[{row.process, row.account->index, by_tag ? *row.tag_path : std::string()}];
+    const uint64_t size = grouping == Grouping::kSize ? row.buffer->bytes_requested : 0;
+    const std::string_view tag = grouping == Grouping::kTag ? std::string_view(*row.tag_path) : std::string_view();
+    BufferSum& sum = sums[{row.process, row.account->index, size, tag}];
     sum.process = row.process;
     sum.account = row.account;
     sum.tag_path = row.tag_path;
+    sum.size = size;
     if (row.buffer->imported) {
       ++sum.imported;
       continue;
@@ -130,7 +88,7 @@ std::vector<BufferSum> BufferList::Sums(bool by_tag) const {
   std::vector<BufferSum> result;
   result.reserve(sums.size());
   for (const auto& [key, sum] : sums) result.push_back(sum);
-  if (by_tag) {
+  if (grouping != Grouping::kKind) {
     std::stable_sort(result.begin(), result.end(), [](const BufferSum& a, const BufferSum& b) {
       return std::tuple(a.process, ~a.bytes_reserved) < std::tuple(b.process, ~b.bytes_reserved);
     });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The buffers of some ledgers that a user asked for, sorted, and their sums.
+// The buffers of some processes that a user asked for, sorted, and their sums.
 #pragma once
 
 #include <cstdint>
@@ -11,27 +11,10 @@
 
 #include <memtally/ledger_reader.hpp>
 
-#include "tools/ledger_survey.hpp"
+#include "collect/snapshot.hpp"
+#include "tools/tag_paths.hpp"
 
 namespace memtally::tools {
-
-// Matches POSIX extended regular expressions; text from strangers may be long and strange.
-class TagPattern {
- public:
-  // Returns null and sets *error if `expression` is none.
-  static std::unique_ptr<TagPattern> Compile(const std::string& expression, std::string* error);
-  ~TagPattern();
-  TagPattern(const TagPattern&) = delete;
-  TagPattern& operator=(const TagPattern&) = delete;
-
-  // Whether it matches anywhere in `text`.
-  bool Matches(const std::string& text) const;
-
- private:
-  TagPattern();
-  struct State;
-  std::unique_ptr<State> state_;
-};
 
 enum class BufferOrder { kSize, kAge, kId, kAddress };
 
@@ -42,19 +25,26 @@ struct BufferFilter {
 };
 
 struct BufferRow {
-  uint32_t process = 0;  // index of the survey's ledgers
+  uint32_t process = 0;  // index of the list's processes
   const LedgerBuffer* buffer = nullptr;
   const LedgerAccount* account = nullptr;
   const std::string* tag_path = nullptr;  // "" for no tag
   uint64_t bytes_reserved = 0;
 };
 
-// A sum over rows of one process, device and kind, and one tag where tags are told apart.
+// What sums are made of: rows of one process, device and kind, and then those that also have this in common.
+enum class Grouping {
+  kKind,  // nothing more
+  kTag,
+  kSize,  // bytes requested
+};
+
 struct BufferSum {
   uint32_t process = 0;
   const LedgerAccount* account = nullptr;
-  const std::string* tag_path = nullptr;
-  uint64_t count = 0;  // imported buffers left out, here and below
+  const std::string* tag_path = nullptr;  // by tag
+  uint64_t size = 0;                      // by size: of each buffer
+  uint64_t count = 0;                     // imported buffers left out, here and below
   uint64_t bytes_requested = 0;
   uint64_t bytes_reserved = 0;
   uint64_t imported = 0;
@@ -62,19 +52,19 @@ struct BufferSum {
   uint64_t highest_end = 0;
 };
 
-// Points into the survey, which must outlive it.
+// Points into the processes, which must outlive it.
 class BufferList {
  public:
-  BufferList(const LedgerSurvey& survey, const BufferFilter& filter);
+  BufferList(const std::vector<const collect::Process*>& processes, const BufferFilter& filter);
 
   void Sort(BufferOrder order);
   const std::vector<BufferRow>& rows() const { return rows_; }
-  // By process, device, kind; largest first within a process if by tag.
-  std::vector<BufferSum> Sums(bool by_tag) const;
+  // By process, device, kind; otherwise the largest first within a process.
+  std::vector<BufferSum> Sums(Grouping grouping) const;
 
  private:
   std::vector<BufferRow> rows_;
-  std::vector<std::vector<std::unique_ptr<const std::string>>> tag_paths_;  // by process, tag; made when first wanted
+  std::vector<std::unique_ptr<TagPaths>> tag_paths_;  // by process
 };
 
 }  // namespace memtally::tools

@@ -4,33 +4,26 @@
 #include <exception>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <memtally/version.h>
 
+#include "tools/near_miss.hpp"
 #include "tools/output.hpp"
+#include "tools/pager.hpp"
 #include "tools/subcommand.hpp"
+#include "tools/terminal.hpp"
 #include "tools/terminal_text.hpp"
+#include "tools/welcome.hpp"
 
 namespace memtally::tools {
 namespace {
 
 constexpr const char* kFooter =
     "Exit codes: 0 success, 1 something could not be read or done, 2 wrong arguments, 3 a check found a difference.";
-
-constexpr const char* kWelcome =
-    "memtally shows who holds device memory on this machine, down to the buffer.\n"
-    "\n"
-    "  memtally ps                      processes that hold device memory, and what dead ones left\n"
-    "  memtally buffers --pid PID       the buffers of one process, largest first\n"
-    "  memtally buffers --all --by-tag  what holds memory, by the program's own tags\n"
-    "  memtally demo                    all of it on recordings of real models; needs no accelerator\n"
-    "  memtally replay llama-1b-n150 --speed recorded\n"
-    "                                   plays a recording, to have something to look at\n"
-    "\n"
-    "  memtally --help, memtally ps --help, man memtally: everything else\n";
 
 // The subcommand that was chosen, below which none was, and how it is called: "memtally bench events".
 std::pair<const CLI::App*, std::string> Chosen(const CLI::App* app) {
@@ -42,12 +35,56 @@ std::pair<const CLI::App*, std::string> Chosen(const CLI::App* app) {
   return {app, name};
 }
 
+// What was typed, if it is the first word that nobody knows: "memtally buffer", "memtally ps --jsno".
+std::string DidYouMean(const CLI::App& app, const CLI::App& chosen) {
+  const std::vector<std::string> unknown = chosen.remaining();
+  const std::vector<std::string> left = unknown.empty() ? app.remaining() : unknown;
+  if (left.empty()) return "";
+  const std::string typed = left.front().substr(0, left.front().find('='));
+  std::vector<std::string> words;
+  if (typed.starts_with('-')) {
+    for (const CLI::App* one : {&chosen, &app}) {
+      for (const CLI::Option* option : one->get_options()) {
+        for (const std::string& name : option->get_lnames()) words.push_back("--" + name);
+      }
+    }
+  } else {
+    for (const CLI::App* command : chosen.get_subcommands({})) words.push_back(command->get_name());
+  }
+  const std::string nearest = NearestWord(typed, words);
+  return nearest.empty() ? "" : fmt::format(" Did you mean '{}'?", nearest);
+}
+
 int Complaint(const CLI::App& app, const CLI::ParseError& error) {
-  const std::string name = Chosen(&app).second;
+  const auto [chosen, name] = Chosen(&app);
   std::string what = TerminalText(error.what(), 500);
-  if (dynamic_cast<const CLI::ConversionError*>(&error)) what += " (it takes a number)";
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    const std::vector<std::string> left = chosen->remaining().empty() ? app.remaining() : chosen->remaining();
+    const std::string first = left.empty() ? "" : TerminalText(left.front(), 200);
+    const bool is_command = chosen == &app && !first.starts_with('-');
+    what = fmt::format("{} takes no {}.", name, first.empty() ? "more arguments" : "'" + first + "'");
+    if (is_command) what = fmt::format("there is no command '{}'.", first);
+    what += DidYouMean(app, *chosen);
+  }
+  if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) what += " (it takes a number)";
   Complain(fmt::format("{}\nTry '{} --help'.", what, name));
   return kUsage;
+}
+
+void AddOutputOptions(CLI::App* app) {
+  OutputSettings& settings = GlobalOutputSettings();
+  app->add_option_function<std::string>(
+         "--color",
+         [&settings](const std::string& when) {
+           settings.color = when == "always"  ? ColorWhen::kAlways
+                            : when == "never" ? ColorWhen::kNever
+                                              : ColorWhen::kAuto;
+         },
+         "Colours: auto (the default: on terminals), always or never")
+      ->check(CLI::IsMember({"auto", "always", "never"}).description(""))
+      ->type_name("WHEN");
+  app->add_flag_callback(
+      "--no-pager", [&settings] { settings.pager = false; }, "Long screens do not go through a pager");
 }
 
 int Main(int argc, char** argv) {
@@ -56,6 +93,7 @@ int Main(int argc, char** argv) {
   app.get_formatter()->column_width(34);
   app.footer(kFooter);
   app.require_subcommand(0, 1);
+  AddOutputOptions(&app);
   Action action;
   AddPs(&app, &action);
   AddBuffers(&app, &action);
@@ -67,13 +105,16 @@ int Main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     const auto [chosen, name] = Chosen(&app);
-    return WriteOutput(chosen->help(chosen == &app ? "" : name.substr(0, name.rfind(' '))));
+    return ShowScreen(chosen->help(chosen == &app ? "" : name.substr(0, name.rfind(' '))));
   } catch (const CLI::CallForVersion& version) {
     return WriteOutput(std::string(version.what()) + "\n");
   } catch (const CLI::ParseError& error) {
     return Complaint(app, error);
   }
-  return action ? action() : WriteOutput(kWelcome);
+  if (action) return action();
+  std::vector<std::string> commands;
+  for (const CLI::App* command : app.get_subcommands({})) commands.push_back(command->get_name());
+  return WriteOutput(WelcomeText(commands));
 }
 
 }  // namespace

@@ -10,10 +10,11 @@
 
 namespace memtally::tools {
 
-int WriteOutput(std::string_view text) {
+int WriteOutput(std::string_view text, bool* reader_gone) {
   errno = 0;
   const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
   if (written) return kSuccess;
+  if (reader_gone != nullptr) *reader_gone = errno == EPIPE;
   if (errno != EPIPE) Complain("cannot write the result: " + ErrorText(errno));
   return kFailure;
 }

@@ -10,7 +10,8 @@ namespace memtally::tools {
 
 // Writes `text` to standard output and flushes it.  Returns kSuccess; kFailure if it could not all be written (after a
 // message, except where the reader of a pipe went away: that is his choice).
-int WriteOutput(std::string_view text);
+// *reader_gone: whether it was that.
+int WriteOutput(std::string_view text, bool* reader_gone = nullptr);
 
 // Writes "memtally: <text>" and a newline to standard error.  `text` must be safe for a terminal.
 void Complain(std::string_view text);

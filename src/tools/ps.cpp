@@ -1,190 +1,302 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// memtally ps: a line for each process and device memory.
+// memtally ps: a line for each process and device memory, and what the machine's devices hold in all.
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include <memtally/abi/ledger_format.h>
-
-#include "tools/json_writer.hpp"
-#include "tools/ledger_json.hpp"
-#include "tools/ledger_survey.hpp"
-#include "tools/output.hpp"
+#include "collect/collector.hpp"
+#include "collect/snapshot_json.hpp"
+#include "tools/device_names.hpp"
+#include "tools/process_choice.hpp"
+#include "tools/process_notes.hpp"
 #include "tools/screen_units.hpp"
 #include "tools/subcommand.hpp"
 #include "tools/table_printer.hpp"
 #include "tools/terminal_text.hpp"
-#include "tools/trace.hpp"
+#include "tools/view.hpp"
 
 namespace memtally::tools {
 namespace {
 
+using collect::Process;
+using collect::Snapshot;
 using Align = TablePrinter::Align;
 
 struct Arguments {
-  bool json = false;
+  ViewOptions view;
+  ProcessChoice choice;
+  std::optional<int32_t> device;
+  std::string order = "state";
   bool all = false;
   bool no_clean_up = false;
 };
 
-bool WasUsed(const LedgerAccount& account) {
-  return account.allocated.count != 0 || account.live.count != 0 || account.failed_allocations != 0 ||
-         account.imported != 0;
+const std::vector<std::string> kOrders = {"state", "pid", "user", "command", "held", "peak", "start"};
+
+bool IsOn(const LedgerView& facts, const LedgerAccount& account, const std::optional<int32_t>& device) {
+  if (!device) return true;
+  return account.device < facts.devices.size() && facts.devices[account.device].local_index == *device;
 }
 
-bool IsShown(const LedgerView& ledger, const LedgerAccount& account, bool all) {
-  if (all) return true;
-  return ledger.liveness == Liveness::kDead ? account.live.count != 0 || account.imported != 0 : WasUsed(account);
+bool IsShown(const LedgerView& facts, const LedgerAccount& account, const Arguments& arguments) {
+  if (!IsOn(facts, account, arguments.device)) return false;
+  if (arguments.all) return true;
+  if (facts.liveness == Liveness::kDead) return account.live.count != 0 || account.imported != 0;
+  return collect::WasUsed(account);
 }
 
-bool HasLosses(const LedgerView& ledger) {
-  const std::vector<NamedCount> losses = Losses(ledger.counters);
-  return std::any_of(losses.begin(), losses.end(), [](const NamedCount& loss) { return loss.count != 0; });
-}
-
-// Whether a dead process left something that nobody should overlook.
-bool IsEvidence(const LedgerView& ledger) {
-  // Frees after a close are what many programs do at their end.
-  for (uint32_t i = 0; i < ledger.anomalies.size(); ++i) {
-    if (i != MEMTALLY_ANOMALY_AFTER_CLOSE && ledger.anomalies[i].count != 0) return true;
+bool IsShown(const Process& process, const Arguments& arguments) {
+  if (!IsChosen(process, arguments.choice)) return false;
+  if (arguments.device) {
+    const std::vector<LedgerDevice>& devices = process.facts.devices;
+    const bool knows = std::any_of(devices.begin(), devices.end(),
+                                   [&](const LedgerDevice& device) { return device.local_index == *arguments.device; });
+    if (!knows) return false;
   }
-  return LiveBuffers(ledger) != 0 || HasLosses(ledger) || !ledger.gaps.empty();
+  return arguments.all || process.facts.liveness != Liveness::kDead || collect::IsEvidence(process.facts);
 }
 
-// What else must be seen of a process: a line each, below its rows.
-std::vector<std::string> Notes(const LedgerView& ledger) {
-  std::vector<std::string> notes;
-  const uint64_t buffers = LiveBuffers(ledger);
-  if (ledger.liveness == Liveness::kDead && buffers != 0) {
-    const char* how = ledger.exited_normally ? "ended without closing its device, and held" : "died holding";
-    notes.push_back(fmt::format("{} {} buffer{}", how, buffers, buffers == 1 ? "" : "s"));
+uint64_t HighestPeak(const Process& process) {
+  uint64_t peak = 0;
+  for (const LedgerAccount& account : process.facts.accounts) {
+    const LedgerKind* kind = process.facts.kind(account.kind);
+    if (kind == nullptr || !kind->overlaps) peak = std::max(peak, account.peak_reserved);
   }
-  if (ledger.interrupted) notes.emplace_back("died inside a call, which was taken back");
-  std::string anomalies;
-  for (uint32_t i = 0; i < ledger.anomalies.size(); ++i) {
-    const LedgerAnomaly& anomaly = ledger.anomalies[i];
-    if (anomaly.count == 0) continue;
-    anomalies += fmt::format("{}{} {}", anomalies.empty() ? "" : ", ", AnomalyName(i), anomaly.count);
-    if (anomaly.bytes_requested != 0) anomalies += fmt::format(" ({})", ScreenBytes(anomaly.bytes_requested));
-  }
-  if (!anomalies.empty()) notes.push_back("anomalies: " + anomalies);
-  std::string losses;
-  for (const NamedCount& loss : Losses(ledger.counters)) {
-    if (loss.count != 0) losses += fmt::format("{}{} {}", losses.empty() ? "" : ", ", loss.name, loss.count);
-  }
-  if (!losses.empty()) notes.push_back("not recorded: " + losses);
-  for (const std::string& gap : ledger.gaps) notes.push_back("gap: " + TerminalText(gap, 160));
-  return notes;
+  return peak;
 }
 
-class Screen {
+void Sort(const std::string& order, std::vector<const Process*>* processes) {
+  const auto sort_by = [&](auto key) {
+    std::stable_sort(processes->begin(), processes->end(),
+                     [&](const Process* a, const Process* b) { return key(*a) < key(*b); });
+  };
+  if (order == "pid") sort_by([](const Process& process) { return process.pid; });
+  if (order == "user") sort_by([](const Process& process) { return process.user; });
+  if (order == "command") sort_by([](const Process& process) { return process.facts.identity.comm; });
+  if (order == "held")
+    sort_by([](const Process& process) { return ~collect::HeldOnDevices(process.facts).bytes_reserved; });
+  if (order == "peak") sort_by([](const Process& process) { return ~HighestPeak(process); });
+  if (order == "start") sort_by([](const Process& process) { return process.facts.identity.created_realtime_ns; });
+}
+
+// ---- the processes ----
+
+class ProcessTable {
  public:
-  Screen()
-      : table_({{"PID", Align::kRight},
-                {"USER"},
-                {"STATE"},
-                {"COMMAND"},
-                {"DEVICE"},
-                {"KIND"},
-                {"BUFFERS", Align::kRight},
-                {"REQUESTED", Align::kRight},
-                {"RESERVED", Align::kRight},
-                {"PEAK", Align::kRight},
-                {"%", Align::kRight}}) {}
+  ProcessTable(const std::vector<const Process*>& processes, const DeviceNames& names)
+      : names_(names),
+        has_places_(std::any_of(processes.begin(), processes.end(),
+                                [](const Process* process) { return !collect::ShortPlace(process->place).empty(); })),
+        has_sources_(std::any_of(processes.begin(), processes.end(), IsNotByLedgerAlone)),
+        table_(Columns(has_sources_, has_places_)) {}
 
-  void Add(const LedgerView& ledger, bool all) {
-    const std::vector<std::string> process = {std::to_string(ShownPid(ledger)),
-                                              TerminalText(UserName(ledger.identity.uid), 16),
-                                              StateName(ledger.liveness), TerminalText(ledger.identity.comm, 20)};
+  void Add(const Process& process, const Arguments& arguments) {
+    const LedgerView& facts = process.facts;
+    const Style style = facts.liveness == Liveness::kDead ? Style::kRed : Style::kPlain;
+    const std::vector<TablePrinter::Cell> start = {std::to_string(process.pid),
+                                                   TerminalText(process.user, 32),
+                                                   {collect::StateName(facts.liveness), style},
+                                                   TerminalText(facts.identity.comm, 64)};
+    std::string place = TerminalText(collect::ShortPlace(process.place), 64);
+    if (place.empty()) place = "-";
     bool any = false;
-    for (const LedgerAccount& account : ledger.accounts) {
-      if (!IsShown(ledger, account, all)) continue;
+    for (const LedgerAccount& account : facts.accounts) {
+      if (!IsShown(facts, account, arguments)) continue;
       any = true;
-      std::vector<std::string> cells = process;
-      AppendAccount(ledger, account, &cells);
+      std::vector<TablePrinter::Cell> cells = start;
+      AppendAccount(process, account, &cells);
+      if (has_sources_) {
+        cells.emplace_back(collect::SourceName(process.source_of(static_cast<size_t>(&account - &facts.accounts[0]))));
+      }
+      if (has_places_) cells.emplace_back(place);
       table_.AddRow(std::move(cells));
     }
     if (!any) {
-      std::vector<std::string> cells = process;
+      std::vector<TablePrinter::Cell> cells = start;
       cells.resize(11, "-");
+      if (has_sources_) cells.emplace_back(collect::SourceName(process.source));
+      if (has_places_) cells.emplace_back(place);
       table_.AddRow(std::move(cells));
     }
-    for (const std::string& note : Notes(ledger)) table_.AddNote("         ! " + note);
-    ++processes_;
-    inexact_ = inexact_ || !ledger.totals_exact;
+    for (const ProcessNote& note : ProcessNotes(process)) table_.AddNote("         ! " + note.text, note.style);
+    inexact_ = inexact_ || !facts.totals_exact;
   }
 
-  std::string Text(uint64_t hidden) const {
-    std::string text;
-    if (processes_ != 0) text = table_.Text();
-    if (processes_ == 0) text = "No process holds device memory.\n";
+  std::string Text(const ScreenFormat& format) const {
+    std::string text = table_.Text(format);
     if (overlaps_) text += "* buffers of this kind share addresses: the sum is not what the memory lost\n";
     if (inexact_) text += "~ changed while it was read\n";
     if (slack_) text += "+ the peak may have been a little higher\n";
-    if (hidden != 0) text += fmt::format("{} dead processes left nothing live; --all shows them\n", hidden);
     return text;
   }
 
  private:
-  void AppendAccount(const LedgerView& ledger, const LedgerAccount& account, std::vector<std::string>* cells) {
-    const LedgerKind* kind = ledger.kind(account.kind);
-    const bool overlaps = kind && kind->overlaps;
-    const bool inexact = !ledger.totals_exact;
+  static bool IsNotByLedgerAlone(const Process* process) {
+    return process->source != collect::Source::kLedger || !process->account_sources.empty();
+  }
+
+  static std::vector<TablePrinter::Column> Columns(bool with_source, bool with_place) {
+    std::vector<TablePrinter::Column> columns = {{"PID", Align::kRight},
+                                                 {"USER", Align::kLeft, 6},
+                                                 {"STATE"},
+                                                 {"COMMAND", Align::kLeft, 8},
+                                                 {"DEVICE", Align::kLeft, 8, Cut::kBegin},
+                                                 {"KIND", Align::kLeft, 6},
+                                                 {"BUFFERS", Align::kRight},
+                                                 {"REQUESTED", Align::kRight},
+                                                 {"RESERVED", Align::kRight},
+                                                 {"PEAK", Align::kRight},
+                                                 {"%", Align::kRight}};
+    if (with_source) columns.push_back({"SOURCE"});
+    if (with_place) columns.push_back({"PLACE", Align::kLeft, 8});
+    return columns;
+  }
+
+  void AppendAccount(const Process& process, const LedgerAccount& account, std::vector<TablePrinter::Cell>* cells) {
+    const LedgerView& facts = process.facts;
+    const LedgerKind* kind = facts.kind(account.kind);
+    const bool overlaps = kind != nullptr && kind->overlaps;
+    const bool inexact = !facts.totals_exact;
     const bool slack = account.peak_reserved_slack != 0;
     overlaps_ = overlaps_ || overlaps;
     slack_ = slack_ || slack;
-    cells->push_back(DeviceText(ledger, account.device));
-    cells->push_back(TerminalText(KindName(ledger, account.kind), 24) + (overlaps ? "*" : ""));
-    cells->push_back(ScreenCount(account.live.count, inexact));
-    cells->push_back(ScreenBytes(account.live.bytes_requested, inexact));
-    cells->push_back(ScreenBytes(account.live.bytes_reserved, inexact));
-    cells->push_back(ScreenBytes(account.peak_reserved) + (slack ? "+" : ""));
-    cells->push_back(overlaps ? "-" : ScreenPercent(account.live.bytes_reserved, account.capacity_bytes, inexact));
+    cells->emplace_back(names_.of(process, account.device));
+    cells->emplace_back(TerminalText(collect::KindName(facts, account.kind), 40) + (overlaps ? "*" : ""));
+    cells->emplace_back(ScreenCount(account.live.count, inexact));
+    cells->emplace_back(ScreenBytes(account.live.bytes_requested, inexact));
+    cells->emplace_back(ScreenBytes(account.live.bytes_reserved, inexact));
+    cells->emplace_back(ScreenBytes(account.peak_reserved) + (slack ? "+" : ""));
+    if (overlaps) {
+      cells->emplace_back("-");
+    } else {
+      cells->emplace_back(ScreenPercent(account.live.bytes_reserved, account.capacity_bytes, inexact),
+                          FillStyle(account.live.bytes_reserved, account.capacity_bytes));
+    }
   }
 
+  const DeviceNames& names_;
+  bool has_places_;
+  bool has_sources_;
   TablePrinter table_;
-  uint64_t processes_ = 0;
   bool overlaps_ = false;
   bool inexact_ = false;
   bool slack_ = false;
 };
 
-int Run(const Arguments& arguments) {
-  const LedgerSurvey survey = SurveyLedgers(ReadLevel::kTotals, !arguments.no_clean_up);
-  const auto is_shown = [&](const LedgerView& ledger) {
-    return arguments.all || ledger.liveness != Liveness::kDead || IsEvidence(ledger);
-  };
-  if (arguments.json) {
-    JsonWriter json;
-    json.BeginObject();
-    WriteHead("memtally.ps", survey, &json);
-    json.Key("processes");
-    json.BeginArray();
-    for (const LedgerView& ledger : survey.ledgers) {
-      if (is_shown(ledger)) WriteProcess(ledger, true, &json);
+// ---- the machine ----
+
+// A line for each memory that somebody has used; "" if there is none.
+std::string MachineText(const Snapshot& snapshot, const DeviceNames& names, const Arguments& arguments,
+                        const ScreenFormat& format) {
+  TablePrinter table({{"MACHINE"},
+                      {"DEVICE", Align::kLeft, 8, Cut::kBegin},
+                      {"MEMORY", Align::kLeft, 6},
+                      {"HELD", Align::kRight},
+                      {"CAPACITY", Align::kRight},
+                      {"%", Align::kRight},
+                      {"PEAK", Align::kRight},
+                      {"PROCESSES", Align::kRight},
+                      {"DEAD HELD", Align::kRight}});
+  for (uint32_t i = 0; i < snapshot.devices.size(); ++i) {
+    const collect::Device& device = snapshot.devices[i];
+    if (arguments.device && device.local_index != *arguments.device) continue;
+    for (const collect::Memory& memory : device.memories) {
+      const bool used = memory.held.count != 0 || memory.left.count != 0 || memory.peak_reserved != 0;
+      if (!used && !arguments.all) continue;
+      const uint64_t held = memory.held.bytes_reserved;
+      table.AddRow({"total",
+                    names.of(i),
+                    TerminalText(memory.name, 40),
+                    ScreenBytes(held, !memory.exact),
+                    memory.capacity_bytes == 0 ? "-" : ScreenBytes(memory.capacity_bytes),
+                    {ScreenPercent(held, memory.capacity_bytes, !memory.exact), FillStyle(held, memory.capacity_bytes)},
+                    ScreenBytes(memory.peak_reserved),
+                    std::to_string(device.processes),
+                    memory.left.count == 0 ? "-" : ScreenBytes(memory.left.bytes_reserved)});
     }
-    json.EndArray();
-    WriteProblems(survey, &json);
-    json.EndObject();
-    return WriteOutput(json.Take());
   }
-  Screen screen;
+  return table.empty() ? "" : "\n" + table.Text(format);
+}
+
+// A line for each thing that two sources say differently.
+std::string DisagreementText(const Snapshot& snapshot, const DeviceNames& names, const ScreenFormat& format) {
+  std::string text;
+  for (const collect::Disagreement& one : snapshot.disagreements) {
+    const Process* process = one.process ? collect::FindProcess(snapshot, *one.process) : nullptr;
+    const std::string line =
+        fmt::format("! {}{} {}: {} requested according to source {}, {} according to source {}",
+                    process != nullptr ? std::to_string(process->pid) + " " : std::string(), names.of(one.device),
+                    TerminalText(one.kind, 40), ScreenBytes(one.bytes_shown), collect::SourceName(one.shown),
+                    ScreenBytes(one.bytes_other), collect::SourceName(one.other));
+    AppendStyled(format.columns == 0 ? line : CutToWidth(line, format.columns), Style::kYellow, format.color, &text);
+    text += '\n';
+  }
+  return text;
+}
+
+std::string ScreenText(const Snapshot& snapshot, const Arguments& arguments, const ScreenFormat& format) {
+  std::vector<const Process*> shown;
   uint64_t hidden = 0;
-  for (const LedgerView& ledger : survey.ledgers) {
-    if (is_shown(ledger)) {
-      screen.Add(ledger, arguments.all);
-    } else {
+  for (const Process& process : snapshot.processes) {
+    if (IsShown(process, arguments)) {
+      shown.push_back(&process);
+    } else if (IsChosen(process, arguments.choice) && !arguments.device) {
       ++hidden;
     }
   }
-  const int result = WriteOutput(screen.Text(hidden));
-  ReportProblems(survey);
-  return result;
+  Sort(arguments.order, &shown);
+  const DeviceNames names(snapshot);
+  std::string text;
+  if (shown.empty()) {
+    text = "No process holds device memory.\n";
+  } else {
+    ProcessTable table(shown, names);
+    for (const Process* process : shown) table.Add(*process, arguments);
+    text = table.Text(format);
+  }
+  if (hidden != 0) {
+    text += fmt::format("{} dead process{} left nothing live; --all shows {}\n", hidden, hidden == 1 ? "" : "es",
+                        hidden == 1 ? "it" : "them");
+  }
+  if (shown.empty()) return text;
+  return text + MachineText(snapshot, names, arguments, format) + DisagreementText(snapshot, names, format);
+}
+
+std::string JsonText(const Snapshot& snapshot, const Arguments& arguments, collect::JsonWriter::Layout layout) {
+  std::vector<const Process*> shown;
+  for (const Process& process : snapshot.processes) {
+    if (IsShown(process, arguments)) shown.push_back(&process);
+  }
+  Sort(arguments.order, &shown);
+  collect::JsonWriter json(layout);
+  collect::WriteSnapshot(snapshot, shown, &json);
+  return json.Take();
+}
+
+int Run(const Arguments& arguments) {
+  collect::Collector collector({.clean_up = !arguments.no_clean_up});
+  return RunView(arguments.view, "memtally ps", [&](const FrameFormat& format) {
+    collector.Discover();
+    const std::shared_ptr<const Snapshot> snapshot = collector.Take();
+    Frame frame;
+    frame.complaints = ProblemTexts(*snapshot);
+    const bool nobody = std::none_of(snapshot->processes.begin(), snapshot->processes.end(),
+                                     [&](const Process& process) { return IsChosen(process, arguments.choice); });
+    if (arguments.choice.pid && nobody) {
+      frame.complaints.push_back(NobodyText(arguments.choice));
+      frame.result = kFailure;
+    }
+    frame.text =
+        format.json ? JsonText(*snapshot, arguments, format.layout) : ScreenText(*snapshot, arguments, format.screen);
+    return frame;
+  });
 }
 
 }  // namespace
@@ -192,10 +304,16 @@ int Run(const Arguments& arguments) {
 void AddPs(CLI::App* app, Action* action) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* ps = app->add_subcommand("ps", "Lists processes and the device memory that they hold, the dead included");
-  ps->add_flag("--json", arguments->json, "JSON, in bytes, for programs (schema memtally.ps)");
+  ps->add_option("--pid", arguments->choice.pid, "This process only")->type_name("PID");
+  AddOwnerOptions(ps, &arguments->choice);
+  ps->add_option("--device", arguments->device, "On this device only, by the program's own number")->type_name("N");
+  ps->add_option("--sort", arguments->order, "state (the default), pid, user, command, held, peak or start")
+      ->check(CLI::IsMember(kOrders).description(""))
+      ->type_name("ORDER");
   ps->add_flag("--all", arguments->all,
                "Also memories that were never used, and dead processes that left nothing live");
   ps->add_flag("--no-clean-up", arguments->no_clean_up, "Do not first remove what dead processes left without need");
+  AddViewOptions(ps, "memtally.snapshot", &arguments->view);
   ps->callback([arguments, action] { *action = [arguments] { return Run(*arguments); }; });
 }
 

@@ -5,7 +5,11 @@
 
 #include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "tools/terminal_text.hpp"
+#include "tools/text_style.hpp"
 
 namespace memtally::tools {
 
@@ -15,23 +19,39 @@ class TablePrinter {
   struct Column {
     std::string heading;
     Align align = Align::kLeft;
+    // A column of names may become this narrow where the terminal is; 0: it keeps its width.
+    size_t least_width = 0;
+    Cut cut = Cut::kEnd;
+  };
+  struct Cell {
+    Cell(std::string the_text, Style the_style = Style::kPlain) : text(std::move(the_text)), style(the_style) {}
+    Cell(const char* the_text) : text(the_text) {}
+    std::string text;
+    Style style = Style::kPlain;
   };
 
   explicit TablePrinter(std::vector<Column> columns);
 
   // REQUIRES: as many cells as columns, each safe for a terminal (see terminal_text.hpp).
-  void AddRow(std::vector<std::string> cells);
+  void AddRow(std::vector<Cell> cells);
   // A line of its own below the last row; it widens no column.
-  void AddNote(std::string text);
+  void AddNote(std::string text, Style style = Style::kPlain);
 
-  // Columns two spaces apart, as wide as their widest cell; lines end without spaces.
-  std::string Text() const;
+  bool empty() const { return lines_.empty(); }
+
+  // Columns two spaces apart, as wide as their widest cell; lines end without spaces.  Where format.columns does not
+  // suffice, columns of names become narrower, the widest first; then lines are cut.
+  std::string Text(const ScreenFormat& format = {}) const;
 
  private:
   struct Line {
-    std::vector<std::string> cells;  // one cell: a note
+    std::vector<Cell> cells;  // one cell: a note
     bool note = false;
   };
+  std::vector<size_t> Widths(size_t most) const;
+  void AppendRow(const std::vector<Cell>& cells, const std::vector<size_t>& widths, const ScreenFormat& format,
+                 std::string* text) const;
+
   std::vector<Column> columns_;
   std::vector<Line> lines_;
 };

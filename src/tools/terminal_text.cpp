@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -175,6 +176,28 @@ std::string TerminalText(std::string_view text, size_t max_columns, Cut cut) {
   for (size_t i = first; i < last; ++i) result += cells[i].text;
   if (last < cells.size()) result += kDots;
   return result;
+}
+
+std::string CutToWidth(std::string_view text, size_t columns, Cut cut) {
+  size_t width = TerminalWidth(text);
+  if (width <= columns) return std::string(text);
+  const std::string_view dots = columns > 2 * kDots.size() ? kDots : kDots.substr(0, std::min<size_t>(columns, 1));
+  const size_t room = columns - dots.size();
+  std::vector<std::pair<size_t, size_t>> characters;  // where each begins, its columns
+  for (size_t at = 0; at < text.size();) {
+    uint32_t character = 0;
+    const size_t bytes = Decode(text.substr(at), &character);
+    characters.emplace_back(at, bytes == 0 ? 1 : WidthOf(character));
+    at += std::max<size_t>(bytes, 1);
+  }
+  size_t first = 0;
+  size_t last = characters.size();
+  while (width > room) width -= cut == Cut::kEnd ? characters[--last].second : characters[first++].second;
+  if (cut == Cut::kEnd) return std::string(text.substr(0, characters[last].first)).append(dots);
+  // A combining character must not land on the dots.
+  while (first < last && characters[first].second == 0) ++first;
+  const size_t begin = first < characters.size() ? characters[first].first : text.size();
+  return std::string(dots).append(text.substr(begin));
 }
 
 size_t TerminalWidth(std::string_view text) {

@@ -22,6 +22,9 @@ enum class Cut {
 // \x1b, \u{202e}).  At most `max_columns` wide if that is not 0; what is cut leaves "..." behind.
 std::string TerminalText(std::string_view text, size_t max_columns = 0, Cut cut = Cut::kEnd);
 
+// Text from TerminalText, cut to at most `columns`; what is cut leaves "..." behind where there is room for it.
+std::string CutToWidth(std::string_view text, size_t columns, Cut cut = Cut::kEnd);
+
 // Columns that text from TerminalText takes on a terminal: 2 for wide characters, 0 for combining ones.
 size_t TerminalWidth(std::string_view text);
 

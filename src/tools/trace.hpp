@@ -92,7 +92,4 @@ struct Trace {
   uint64_t events = 0;  // records for which IsEvent
 };
 
-// The names of enum memtally_anomaly in traces and in JSON; null beyond the last.
-const char* AnomalyName(uint32_t anomaly);
-
 }  // namespace memtally::tools

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "collect/snapshot.hpp"
 #include "tools/terminal_text.hpp"
 
 namespace memtally::tools {
@@ -152,7 +153,7 @@ void CompareWithView(const LedgerView& ledger, const Trace& trace, const TraceVi
 }
 
 void CompareWithAnomaly(const LedgerView& ledger, const TraceAnomaly& anomaly, Differences* differences) {
-  Comparison comparison(fmt::format("anomaly {}", AnomalyName(anomaly.anomaly)), differences);
+  Comparison comparison(fmt::format("anomaly {}", collect::AnomalyName(anomaly.anomaly)), differences);
   comparison.Equal("count", ledger.anomalies[anomaly.anomaly].count, anomaly.count);
 }
 
@@ -175,7 +176,7 @@ void CompareWithModel(const LedgerView& ledger, const Trace& trace, const TraceM
         fmt::format("the ledger has {} devices and kinds, expected {}", ledger.accounts.size(), known));
   }
   for (uint32_t i = 0; i < MEMTALLY_ANOMALIES; ++i) {
-    Comparison comparison(fmt::format("anomaly {}", AnomalyName(i)), differences);
+    Comparison comparison(fmt::format("anomaly {}", collect::AnomalyName(i)), differences);
     comparison.Equal("count", ledger.anomalies[i].count, model.anomaly(i));
   }
 }

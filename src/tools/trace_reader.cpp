@@ -11,6 +11,7 @@
 
 #include <memtally/abi/ledger_format.h>
 
+#include "collect/snapshot.hpp"
 #include "tools/terminal_text.hpp"
 #include "tools/trace_file.hpp"
 
@@ -218,7 +219,7 @@ struct TraceParser::State {
   void Anomaly(Fields fields) {
     TraceAnomaly anomaly;
     const std::string_view name = fields.Word("the name of an anomaly");
-    while (anomaly.anomaly < MEMTALLY_ANOMALIES && name != AnomalyName(anomaly.anomaly)) ++anomaly.anomaly;
+    while (anomaly.anomaly < MEMTALLY_ANOMALIES && name != collect::AnomalyName(anomaly.anomaly)) ++anomaly.anomaly;
     if (anomaly.anomaly == MEMTALLY_ANOMALIES) throw LineError{"the name of an anomaly, such as unknown_free", name};
     anomaly.count = fields.Number("how often it was counted (a number)");
     fields.End();
@@ -385,14 +386,6 @@ bool ReadTrace(const std::string& path, bool keep_going, Trace* trace, std::vect
   }
   if (usable) trace->name = TraceStem(path);
   return usable;
-}
-
-const char* AnomalyName(uint32_t anomaly) {
-  constexpr const char* kNames[MEMTALLY_ANOMALIES] = {
-      "unknown_free", "replaced",           "ambiguous", "inherited",
-      "after_close",  "duplicate_reporter", "no_room",   "failed_allocation",
-  };
-  return anomaly < MEMTALLY_ANOMALIES ? kNames[anomaly] : nullptr;
 }
 
 }  // namespace memtally::tools

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "collect/snapshot.hpp"
+
 namespace memtally::tools {
 namespace {
 
@@ -72,7 +74,7 @@ void AppendRecord(const Trace& trace, const TraceRecord& record, fmt::memory_buf
     }
     case TraceOperation::kAnomaly: {
       const TraceAnomaly& anomaly = trace.anomalies[record.item];
-      fmt::format_to(out, "anomaly {} {}\n", AnomalyName(anomaly.anomaly), anomaly.count);
+      fmt::format_to(out, "anomaly {} {}\n", collect::AnomalyName(anomaly.anomaly), anomaly.count);
       break;
     }
   }

@@ -54,10 +54,27 @@ def test_wrong_arguments(memtally, arguments):
 
 
 def test_alone_it_says_what_to_try(memtally):
+    def proposed(done):
+        assert done.stderr == ""
+        return set(re.findall(r"^  memtally ([a-z]+)", done.stdout, re.MULTILINE))
+
     done = memtally.run()
-    for name in SUBCOMMANDS:
-        assert f"memtally {name}" in done.stdout
-    assert done.stderr == ""
+    assert "No process is tracked here now." in done.stdout
+    assert {"demo", "replay", "ps"} <= proposed(done)
+    memtally.run("replay", "leak-until-oom-n150")
+    done = memtally.run()
+    assert "1 process held device memory when it ended: 11.9 GiB." in done.stdout
+    assert {"ps", "buffers"} <= proposed(done) and "demo" not in proposed(done)
+    (memtally.folder / "memtally-0-1-0123456789abcdef0123456789abcdef.ledger").write_bytes(os.urandom(8192))
+    assert "1 ledger could not be read" in memtally.run().stdout
+
+
+def test_what_was_meant(memtally):
+    for typed, meant in ((["buffer"], "buffers"), (["pss"], "ps"), (["rep"], "replay"), (["ps", "--jsno"], "--json"),
+                         (["buffers", "--limt=3"], "--limit"), (["ps", "--colour=never"], "--color")):
+        assert f"Did you mean '{meant}'?" in memtally.run(*typed, code=2).stderr
+    for typed in (["nonsense"], ["ps", "--xyzzy"], ["ps", "buffers"], ["x" * 100000]):
+        assert "Did you mean" not in memtally.run(*typed, code=2).stderr
 
 
 def test_help_of_each_subcommand_says_how_it_is_called(memtally):

@@ -1,29 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """memtally ps and memtally buffers: what they show, their JSON, and what strangers' names do to them."""
 
-import json
 import os
 import re
 
-import jsonschema
 import pytest
-from conftest import ROOT
-
-SCHEMAS = {name: json.loads((ROOT / "docs" / "formats" / f"memtally.{name}.schema.json").read_text())
-           for name in ("ps", "buffers")}
+from document_schemas import validate
 
 # The ends of a recording, counted by hand from its text.
 LEAK = {"buffers": 550, "per_bank": 1065670656, "banks": 12, "capacity": 12872318208, "debug_copies": 462}
-
-
-def strict(schema):
-    """The schema, and nothing that it does not name."""
-    if isinstance(schema, dict):
-        schema = {key: strict(value) for key, value in schema.items()}
-        if schema.get("type") == "object" and "properties" in schema:
-            schema["additionalProperties"] = False
-        return schema
-    return [strict(item) for item in schema] if isinstance(schema, list) else schema
 
 
 @pytest.fixture
@@ -39,36 +24,21 @@ def killed(memtally):
     return memtally
 
 
-@pytest.mark.parametrize("name", SCHEMAS)
-def test_schemas_are_schemas(name):
-    jsonschema.Draft202012Validator.check_schema(SCHEMAS[name])
-    page = (ROOT / "docs" / "formats" / "json.md").read_text()
-    words = set(re.findall(r"\w+", page))
-    for part in [SCHEMAS[name], *SCHEMAS[name]["$defs"].values()]:
-        unnamed = set(part.get("properties", {})) - words
-        assert not unnamed - {"parent_pid", "vendor", "architecture", "physical_bytes", "parent", "closes", "events",
-                              "tracker_version", "created_realtime_ns", "ledger", "ledger_file_bytes",
-                              "recorder_wait_ns", "lost_events", "lost_bytes", "lost_tags", "lost_groups",
-                              "lost_registrations", "signal_overflow", "paused_events", "refused_pages",
-                              "dropped_events", "unread_events"}
-
-
 @pytest.mark.parametrize("arguments", [["ps"], ["ps", "--all"], ["ps", "--no-clean-up"], ["buffers"],
-                                       ["buffers", "--by-tag"], ["buffers", "--limit", "3"],
+                                       ["buffers", "--by-tag"], ["buffers", "--by", "size"],
+                                       ["buffers", "--by", "kind"], ["buffers", "--limit", "3"],
                                        ["buffers", "--tag", "nothing has this"]], ids=" ".join)
 def test_json_follows_its_schema(killed, arguments):
     killed.run("replay", "mesh-n300", "--device-id", 5)
     (killed.folder / "memtally-0-1-00000000000000000000000000000000.ledger").write_bytes(b"no ledger")
-    document = killed.json(*arguments)
-    jsonschema.validate(document, strict(SCHEMAS[arguments[0]]))
+    document = validate(killed.json(*arguments))
     assert document["host"]["name"] == os.uname().nodename
     assert document["host"]["boot_id"] == open("/proc/sys/kernel/random/boot_id").read().strip().replace("-", "")
 
 
 def test_json_of_nothing(memtally):
-    for name in SCHEMAS:
-        document = memtally.json(name)
-        jsonschema.validate(document, strict(SCHEMAS[name]))
+    for name in ("ps", "buffers"):
+        document = validate(memtally.json(name))
         assert document["processes"] == []
     assert memtally.run("ps").stdout == "No process holds device memory.\n"
     assert memtally.run("buffers").stdout == "No live buffers.\n"
@@ -77,7 +47,9 @@ def test_json_of_nothing(memtally):
 def test_ps_says_what_the_dead_held(leaked):
     [process] = leaked.json("ps")["processes"]
     assert (process["command"], process["state"], process["uid"]) == ("leaky", "dead", os.getuid())
-    assert process["anomalies"]["failed_allocation"] == {"count": 1, "bytes_requested": 33554432}
+    failed = process["anomalies"]["failed_allocation"]
+    assert (failed["count"], failed["bytes_requested"]) == (1, 33554432)
+    assert [event["operation"] for event in failed["last"]] == ["alloc_failed"]
     assert set(process["losses"].values()) == {0}
     [dram] = [account for account in process["accounts"] if account["kind"] == "dram"]
     assert dram["live"]["count"] == LEAK["buffers"]
@@ -86,12 +58,14 @@ def test_ps_says_what_the_dead_held(leaked):
     assert dram["peak_bytes_reserved_slack"] == 0
 
     lines = leaked.run("ps").stdout.splitlines()
-    assert lines[0].split() == "PID USER STATE COMMAND DEVICE KIND BUFFERS REQUESTED RESERVED PEAK %".split()
+    assert lines[0].split()[:11] == "PID USER STATE COMMAND DEVICE KIND BUFFERS REQUESTED RESERVED PEAK %".split()
     assert re.fullmatch(rf" *{process['pid']}  \S+ +dead +leaky +0:wormhole_b0  dram +550 +11.9 GiB +11.9 GiB "
-                        r"+11.9 GiB +99.3", lines[1])
+                        r"+11.9 GiB +99.3( +\S.*)?", lines[1])
     assert lines[2].strip() == "! ended without closing its device, and held 550 buffers"
     assert lines[3].strip() == "! anomalies: failed_allocation 1 (32.0 MiB)"
-    assert len(lines) == 4
+    assert lines[4] == "" and lines[5].split()[:3] == ["MACHINE", "DEVICE", "MEMORY"]
+    assert re.fullmatch(r"total +0:wormhole_b0 +dram +0 B +12.0 GiB +0.0 +0 B +0 +11.9 GiB", lines[6])
+    assert len(lines) == 7
     assert " l1 " in leaked.run("ps", "--all").stdout  # never used
 
 
@@ -130,7 +104,7 @@ def test_buffers_add_up_to_ps(killed):
         for buffer in buffers:
             assert buffer["bytes_reserved"] == buffer["bytes_per_bank"] * account["banks"]
             assert buffer["age_ns"] > 0 and buffer["thread_id"] > 0
-    by_tag = killed.json("buffers", "--by-tag")["tags"]
+    by_tag = killed.json("buffers", "--by-tag")["parts"]
     assert sum(entry["count"] for entry in by_tag) == document["matching"]
     assert {entry["tag"] for entry in by_tag} == {buffer["tag"] for buffer in document["buffers"]}
 
@@ -228,9 +202,9 @@ def test_hostile_names(memtally, trace_file, text):
     for arguments in (["ps"], ["buffers"], ["buffers", "--by-tag"]):
         done = memtally.run(*arguments)
         assert not UNSAFE.search(done.stdout + done.stderr), repr(done.stdout)
-        assert max(map(len, done.stdout.splitlines())) < 400
+        assert max(map(len, done.stdout.splitlines())) < 1300  # a pipe: names are whole
         assert done.stdout.count(" dram") >= 1
-        jsonschema.validate(memtally.json(*arguments), strict(SCHEMAS[arguments[0]]))
+        validate(memtally.json(*arguments))
     [buffer] = memtally.json("buffers")["buffers"]
     expected = encoded[:115].decode(errors="replace")
     if len(encoded) <= 115 and "�" not in expected:
@@ -244,7 +218,8 @@ def test_hostile_names(memtally, trace_file, text):
 def test_columns_stay_aligned_with_wide_names(memtally, trace_file):
     for name in ("plain", "日本", "e\u0301x"):
         memtally.run("replay", trace_file("30 1 a 0 DRAM 1 0 100 10"), "--kill-after", 1, "--name", name)
-    rows = [line for line in memtally.run("ps").stdout.splitlines() if " dram " in line]
+    rows = [line for line in memtally.run("ps").stdout.splitlines()
+            if " dram " in line and " dead " in line]
     assert len(rows) == 3
     widths = set()
     for row in rows:

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the command prints is made of: numbers for people, tables, JSON.
+// What the command prints is made of: numbers for people, tables, words.
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
-#include "tools/json_writer.hpp"
+#include "tools/near_miss.hpp"
 #include "tools/screen_units.hpp"
 #include "tools/table_printer.hpp"
+#include "tools/terminal_text.hpp"
 
 namespace memtally::tools {
 namespace {
@@ -52,33 +54,56 @@ TEST(TablePrinter, AlignsByColumnsOnTheScreen) {
             "x     1234\n");
 }
 
-TEST(JsonWriter, WritesWhatWasSaid) {
-  JsonWriter json;
-  json.BeginObject();
-  json.Field("n", UINT64_MAX);
-  json.Key("s");
-  json.SignedNumber(INT64_MIN);
-  json.Key("list");
-  json.BeginArray();
-  json.Bool(true);
-  json.Null();
-  json.String("a\"\n\x1b\xff");
-  json.EndArray();
-  json.Key("none");
-  json.BeginArray();
-  json.EndArray();
-  json.EndObject();
-  EXPECT_EQ(json.Take(),
-            "{\n"
-            "  \"n\": 18446744073709551615,\n"
-            "  \"s\": -9223372036854775808,\n"
-            "  \"list\": [\n"
-            "    true,\n"
-            "    null,\n"
-            "    \"a\\\"\\n\\u001b\uFFFD\"\n"
-            "  ],\n"
-            "  \"none\": []\n"
-            "}\n");
+TEST(TablePrinter, CutsNamesWhereTheTerminalIsNarrow) {
+  TablePrinter table({{"NAME", TablePrinter::Align::kLeft, 5},
+                      {"N", TablePrinter::Align::kRight},
+                      {"PATH", TablePrinter::Align::kLeft, 8, Cut::kBegin}});
+  table.AddRow({"abcdefghijkl", "1234", "first / second / third"});
+  table.AddNote("! a note that is much too long");
+  EXPECT_EQ(table.Text({.color = false, .columns = 25}),
+            "NAME         N  PATH\n"
+            "abcde...  1234  ... third\n"
+            "! a note that is much ...\n");
+  // Even the narrowest columns do not fit: lines are cut.
+  EXPECT_EQ(table.Text({.color = false, .columns = 12}),
+            "NAME      N\n"
+            "abcd.  1234\n"
+            "! a note ...\n");
+}
+
+TEST(TablePrinter, Styles) {
+  TablePrinter table({{"NAME"}, {"N"}});
+  table.AddRow({{"x", Style::kRed}, "1"});
+  EXPECT_EQ(table.Text({.color = true, .columns = 0}),
+            "\x1b[1mNAME\x1b[0m  \x1b[1mN\x1b[0m\n"
+            "\x1b[31mx\x1b[0m     1\n");
+  EXPECT_EQ(table.Text(), "NAME  N\nx     1\n");
+}
+
+TEST(CutToWidth, KeepsEscapesAsTheyAre) {
+  EXPECT_EQ(CutToWidth("abc", 3), "abc");
+  EXPECT_EQ(CutToWidth("abcdefghij", 8), "abcde...");
+  EXPECT_EQ(CutToWidth("abcdefghij", 8, Cut::kBegin), "...fghij");
+  EXPECT_EQ(CutToWidth("abcdefghij", 2), "a.");
+  EXPECT_EQ(CutToWidth("abcdefghij", 0), "");
+  EXPECT_EQ(CutToWidth("日本語日本語", 8), "日本...");
+  EXPECT_EQ(CutToWidth("日本語日本語", 8, Cut::kBegin), "...本語");
+  EXPECT_EQ(CutToWidth("\\\\x1b long enough", 9), "\\\\x1b ...");
+}
+
+TEST(NearestWord, FindsWhatWasMeant) {
+  const std::vector<std::string> words = {"ps", "buffers", "devices", "leaks", "tags", "top", "events"};
+  EXPECT_EQ(NearestWord("bufers", words), "buffers");
+  EXPECT_EQ(NearestWord("event", words), "events");
+  EXPECT_EQ(NearestWord("laeks", words), "leaks");
+  EXPECT_EQ(NearestWord("dev", words), "devices");
+  EXPECT_EQ(NearestWord("pss", words), "ps");
+  EXPECT_EQ(NearestWord("nonsense", words), "");
+  EXPECT_EQ(NearestWord("", words), "");
+  EXPECT_EQ(NearestWord(std::string(100'000, 'x'), words), "");
+  EXPECT_EQ(EditDistance("kitten", "sitting"), 3u);
+  EXPECT_EQ(EditDistance("ab", "ba"), 1u);
+  EXPECT_EQ(EditDistance("", "abc"), 3u);
 }
 
 }  // namespace

@@ -1,13 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tools/json_writer.hpp"
+#include "collect/json_writer.hpp"
 
+#include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
-namespace memtally::tools {
+namespace memtally::collect {
+namespace {
+
+template <typename Integer>
+void Append(Integer value, std::string* text) {
+  char digits[24];
+  const std::to_chars_result end = std::to_chars(digits, digits + sizeof(digits), value);
+  text->append(digits, end.ptr);
+}
+
+// Printable ASCII that JSON takes as it is: nearly every text.
+bool IsPlain(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; });
+}
+
+}  // namespace
 
 void JsonWriter::Indent() {
+  if (compact_) return;
   text_ += '\n';
   text_.append(2 * has_items_.size(), ' ');
 }
@@ -34,18 +52,18 @@ void JsonWriter::End(char bracket) {
 
 void JsonWriter::Key(std::string_view key) {
   String(key);
-  text_ += ": ";
+  text_ += compact_ ? ":" : ": ";
   after_key_ = true;
 }
 
 void JsonWriter::Number(uint64_t value) {
   Separate();
-  text_ += std::to_string(value);
+  Append(value, &text_);
 }
 
 void JsonWriter::SignedNumber(int64_t value) {
   Separate();
-  text_ += std::to_string(value);
+  Append(value, &text_);
 }
 
 void JsonWriter::Bool(bool value) {
@@ -60,9 +78,15 @@ void JsonWriter::Null() {
 
 void JsonWriter::String(std::string_view text) {
   Separate();
-  text_ += nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  if (IsPlain(text)) {
+    text_ += '"';
+    text_ += text;
+    text_ += '"';
+  } else {
+    text_ += nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  }
 }
 
 std::string JsonWriter::Take() { return std::exchange(text_, std::string()) + '\n'; }
 
-}  // namespace memtally::tools
+}  // namespace memtally::collect

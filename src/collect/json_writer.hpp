@@ -8,11 +8,18 @@
 #include <string_view>
 #include <vector>
 
-namespace memtally::tools {
+namespace memtally::collect {
 
 // Calls must nest as JSON does: in an object, a Key before each value.
 class JsonWriter {
  public:
+  enum class Layout {
+    kIndented,  // for people, too
+    kCompact,   // one line, as JSON Lines has them
+  };
+
+  explicit JsonWriter(Layout layout = Layout::kIndented) : compact_(layout == Layout::kCompact) {}
+
   void BeginObject() { Begin('{'); }
   void EndObject() { End('}'); }
   void BeginArray() { Begin('['); }
@@ -29,8 +36,15 @@ class JsonWriter {
   void Field(std::string_view key, std::string_view value) { Key(key), String(value); }
   void Field(std::string_view key, const char* value) { Key(key), String(value); }
   void Flag(std::string_view key, bool value) { Key(key), Bool(value); }
+  void SignedField(std::string_view key, int64_t value) { Key(key), SignedNumber(value); }
+  // The number, or null.  Takes a std::optional of any unsigned type.
+  template <typename Optional>
+  void OptionalField(std::string_view key, const Optional& value) {
+    Key(key);
+    value ? Number(*value) : Null();
+  }
 
-  // All of it, with a newline at the end.  REQUIRES: everything that began has ended.
+  // All of it, with a newline at the end; the writer is empty then.  REQUIRES: everything that began has ended.
   std::string Take();
 
  private:
@@ -39,9 +53,10 @@ class JsonWriter {
   void Separate();
   void Indent();
 
+  bool compact_;
   std::string text_;
   std::vector<bool> has_items_;  // of what is open now
   bool after_key_ = false;
 };
 
-}  // namespace memtally::tools
+}  // namespace memtally::collect
