@@ -45,6 +45,7 @@ INSTALLED = {
     "version.h": "abi",
     "track.h": "api",
     "track.hpp": "api",
+    "tt_metal.hpp": "api",
     "ledger_reader.hpp": "ledger",
     "channel.hpp": "channel",
 }

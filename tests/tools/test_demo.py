@@ -88,7 +88,10 @@ def test_what_it_says_is_so(memtally, facts):
     assert facts["failed"] == 33_554_432 and facts["all"][0] == 550
     for said in (f"It died holding {amount(facts['all'])};",
                  f"The debug copies are the leak: {amount(facts['leak'])} of {screen_bytes(facts['all'][1])}.",
-                 f"The chat server asked for {screen_bytes(facts['failed'])} more and did not get them, although"):
+                 f"The chat server asked for {screen_bytes(facts['failed'])} more and did not get them, "
+                 # share/traces/README.md: what is free in each of 12 banks, and the largest block.
+                 f"although {screen_bytes(12 * 7_022_528)} are free: the largest free block has "
+                 f"{screen_bytes(12 * 2_551_744)}."):
         assert said in text, done.stdout
     assert "memtally run -- COMMAND" in done.stdout and "memtally top" in done.stdout
     assert "\x1b" not in done.stdout

@@ -5,17 +5,19 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
+#include "base/proc.hpp"
 #include "tools/demo/interruption.hpp"
 #include "tools/demo/paragraph.hpp"
 #include "tools/demo/program.hpp"
 #include "tools/demo/stage.hpp"
 #include "tools/demo/story.hpp"
+#include "tools/demo/storyteller.hpp"
 #include "tools/output.hpp"
 #include "tools/subcommand.hpp"
 
@@ -47,34 +49,22 @@ void Show(const std::vector<std::string>& arguments) {
   if (RunOwnCommand(arguments) != kSuccess) throw std::runtime_error("memtally " + arguments.front() + " failed");
 }
 
-// A slow machine takes its time.
-Facts WaitUntilReady(Stage* stage, const Step& step) {
-  constexpr double kPatience = 120;
-  constexpr double kBetween = 0.05;
-  using Clock = std::chrono::steady_clock;
-  const auto end = Clock::now() + std::chrono::duration<double>(kPatience);
-  for (;;) {
-    Facts facts = stage->Look();
-    if (step.is_ready(facts)) return facts;
-    if (Clock::now() > end) throw std::runtime_error(fmt::format("waited in vain for: {}", step.awaited(facts)));
-    if (!Interruption::Sleep(kBetween)) throw Stopped();
-  }
-}
-
 void Tell(Stage* stage, double hurry) {
-  const std::vector<Step>& story = Story();
+  constexpr double kBetweenLooks = 0.05;
   const size_t columns = TextColumns();
-  for (size_t i = 0; i < story.size(); ++i) {
-    const Step& step = story[i];
-    if (step.action == StepAction::kStartPrograms) stage->StartPrograms(hurry);
-    if (step.action == StepAction::kKillChatServer) stage->KillChatServer();
-    const Facts facts = WaitUntilReady(stage, step);
-    Say(fmt::format("{}== {} of {}: {}\n\n", i == 0 ? "" : "\n", i + 1, story.size(), step.title));
-    for (const std::string& line : Lines(step.caption(facts), columns)) Say(line + "\n");
-    if (step.commands != nullptr) {
-      for (const std::vector<std::string>& command : step.commands(facts)) Show(command);
+  Storyteller teller(stage, hurry, 0);
+  while (!teller.is_over()) {
+    const Facts facts = stage->Look();
+    if (teller.Advance(facts, base::MonotonicNs())) {
+      const Step& step = *teller.step();
+      Say(fmt::format("{}== {} of {}: {}\n\n", teller.number() == 1 ? "" : "\n", teller.number(), Story().size(),
+                      step.title));
+      for (const std::string& line : Lines(step.caption(facts), columns)) Say(line + "\n");
+      if (step.commands != nullptr) {
+        for (const std::vector<std::string>& command : step.commands(facts)) Show(command);
+      }
     }
-    if (!Interruption::Sleep(step.seconds / hurry)) throw Stopped();
+    if (!Interruption::Sleep(kBetweenLooks)) throw Stopped();
   }
 }
 

@@ -39,6 +39,9 @@ pid_t Start(const std::vector<std::string>& arguments, const std::string* log) {
     if (log != nullptr) setpgid(pid, pid);  // here, too: whoever comes first
     return pid;
   }
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);  // whatever this process has blocked for itself
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(1);
   if (log != nullptr) {

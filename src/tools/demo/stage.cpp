@@ -29,7 +29,7 @@ std::unique_ptr<PrivateFolder> MakeFolder() {
   return folder;
 }
 
-const collect::Process* FindProgram(const collect::Snapshot& snapshot, const char* name) {
+const collect::Process* FindProgram(const collect::Snapshot& snapshot, const std::string& name) {
   for (const collect::Process& process : snapshot.processes) {
     if (process.facts.identity.comm == name) return &process;
   }
@@ -37,6 +37,10 @@ const collect::Process* FindProgram(const collect::Snapshot& snapshot, const cha
 }
 
 }  // namespace
+
+bool IsChatServerDead(const Facts& facts) {
+  return facts.chat != nullptr && facts.chat->facts.liveness == Liveness::kDead;
+}
 
 Holding HoldingOf(const collect::Process* process, const std::string& kind) {
   Holding holding;
@@ -89,11 +93,9 @@ void Stage::StartPrograms(double hurry) {
 
 void Stage::KillChatServer() {
   const Facts facts = Look();
-  if (facts.chat == nullptr || facts.chat->facts.visible_pid == 0) {
-    throw std::runtime_error("the chat server of the demonstration has gone by itself");
-  }
-  chat_was_killed_ = true;
-  if (kill(static_cast<pid_t>(facts.chat->facts.visible_pid), SIGKILL) != 0) {
+  if (facts.chat == nullptr || facts.chat->facts.liveness != Liveness::kAlive) return;
+  was_killed_ = true;
+  if (kill(static_cast<pid_t>(facts.chat->pid), SIGKILL) != 0) {
     throw std::runtime_error(fmt::format("cannot kill the chat server: {}", ErrorText(errno)));
   }
 }
@@ -105,14 +107,15 @@ void Stage::SetStopped(bool stopped) {
 }
 
 Facts Stage::Look() {
-  for (const auto& program : programs_) {
-    if (program->IsRunning() || (chat_was_killed_ && program->plan().name == kChatServer)) continue;
-    throw std::runtime_error(
-        fmt::format("'memtally replay {}' has ended: {}", program->plan().recording, program->Said()));
-  }
   collector_.Discover();
   Facts facts;
   facts.snapshot = collector_.Take();
+  for (const auto& program : programs_) {
+    const bool was_seen = FindProgram(*facts.snapshot, program->plan().name) != nullptr;
+    if (was_seen || program->IsRunning()) continue;
+    throw std::runtime_error(
+        fmt::format("'memtally replay {}' has ended: {}", program->plan().recording, program->Said()));
+  }
   facts.chat = FindProgram(*facts.snapshot, kChatServer);
   if (facts.chat != nullptr) {
     facts.snapshot = collector_.Take({.level = collect::Level::kProcess, .process = facts.chat->key()});
@@ -120,6 +123,7 @@ Facts Stage::Look() {
   }
   facts.llama = FindProgram(*facts.snapshot, kLlama);
   facts.resnet = FindProgram(*facts.snapshot, kResnet);
+  facts.was_killed = was_killed_;
   return facts;
 }
 

@@ -20,7 +20,9 @@ struct Facts {
   const collect::Process* llama = nullptr;
   const collect::Process* resnet = nullptr;
   const collect::Process* chat = nullptr;
+  bool was_killed = false;  // by Stage::KillChatServer
 };
+bool IsChatServerDead(const Facts& facts);
 
 // Of one kind of memory of a process, over all its devices.
 struct Holding {
@@ -46,12 +48,12 @@ class Stage {
   // Lets the programs of the demonstration begin.  `hurry`: how many times faster than usual.  Throws
   // std::runtime_error.
   void StartPrograms(double hurry);
-  // The chat server dies by SIGKILL.
+  // The chat server dies by SIGKILL, if it lives.
   void KillChatServer();
   // Everything stands still, or goes on.
   void SetStopped(bool stopped);
 
-  // Throws std::runtime_error if a program has ended that should not have.
+  // Throws std::runtime_error if a program has ended without having been seen.
   Facts Look();
 
   const std::string& folder() const { return folder_->path(); }
@@ -59,8 +61,9 @@ class Stage {
  private:
   std::unique_ptr<PrivateFolder> folder_;
   std::vector<std::unique_ptr<Program>> programs_;
-  collect::Collector collector_;
-  bool chat_was_killed_ = false;
+  // What others publish of the machine is nobody's business here.
+  collect::Collector collector_{{.passive_directory = ""}};
+  bool was_killed_ = false;
   bool stopped_ = false;
 };
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/demo/story.hpp"
 
+#include <algorithm>
 #include <numeric>
 
 #include <fmt/format.h>
 
+#include "collect/address_map.hpp"
 #include "tools/screen_units.hpp"
 
 namespace memtally::tools::demo {
@@ -94,30 +96,38 @@ Commands ShowTags(const Facts& facts) {
 
 bool MemoryRanOut(const Facts& facts) { return HoldingOf(facts.chat, "dram").failed_allocations != 0; }
 
+// ", although 80.4 MiB are free: the largest free block has 29.2 MiB", or "".
+std::string WhyItDidNotFit(const Facts& facts, const Holding& dram) {
+  const uint64_t free = dram.capacity_bytes - std::min(dram.capacity_bytes, dram.live.bytes_reserved);
+  if (free < dram.failed_requested) return "";
+  std::string text = fmt::format(", although {} are free", ScreenBytes(free));
+  for (const LedgerAccount& account : facts.chat->facts.accounts) {
+    if (account.failed_allocations == 0 || !facts.chat->has_buffers) continue;
+    const uint64_t largest = collect::AddressMap(facts.chat->facts, account).largest_free() * account.banks;
+    if (largest < dram.failed_requested) {
+      return fmt::format("{}: the largest free block has {}", text, ScreenBytes(largest));
+    }
+  }
+  return text;
+}
+
 std::string TellOutOfMemory(const Facts& facts) {
   const Holding dram = HoldingOf(facts.chat, "dram");
-  const uint64_t free = dram.capacity_bytes - std::min(dram.capacity_bytes, dram.live.bytes_reserved);
   return fmt::format(
-      "Out of memory. The chat server asked for {} more and did not get them{}. Failed allocations are "
-      "counted, and who held the memory at that moment is here to be seen: {}.",
-      ScreenBytes(dram.failed_requested),
-      free > dram.failed_requested
-          ? fmt::format(", although {} are free: in pieces that are too small", ScreenBytes(free))
-          : "",
-      Text(dram.live));
+      "Out of memory. The chat server asked for {} more and did not get them{}. Failed allocations are counted, and "
+      "who held the memory at that moment can be seen: {}.",
+      ScreenBytes(dram.failed_requested), WhyItDidNotFit(facts, dram), Text(dram.live));
 }
 
 // ---- kill
-
-bool ChatIsDead(const Facts& facts) { return facts.chat && facts.chat->facts.liveness == Liveness::kDead; }
 
 std::string AwaitDeath(const Facts& /*facts*/) { return "the chat server dies"; }
 
 std::string TellKill(const Facts& facts) {
   return fmt::format(
-      "Now the chat server was killed, with SIGKILL: it could not say a word, and ran no clean-up. Its ledger outlives "
-      "it. It died holding {}; what it held is no longer taken on its card, and stays listed among the dead.",
-      Text(HoldingOf(facts.chat, "dram").live));
+      "The chat server was killed{}: it could not say a word, and ran no clean-up. Its ledger outlives it. It died "
+      "holding {}; what it held is no longer taken on its card, and stays listed among the dead.",
+      facts.was_killed ? ", with SIGKILL" : "", Text(HoldingOf(facts.chat, "dram").live));
 }
 
 // ---- autopsy
@@ -162,7 +172,8 @@ std::vector<Step> MakeStory() {
        ShowTags},
       {"out-of-memory", "Out of memory", StepAction::kNothing, 10, MemoryRanOut, AwaitGrowth, TellOutOfMemory,
        Scene::kMachine, ShowPs},
-      {"kill", "Killed", StepAction::kKillChatServer, 10, ChatIsDead, AwaitDeath, TellKill, Scene::kMachine, ShowPs},
+      {"kill", "Killed", StepAction::kKillChatServer, 10, IsChatServerDead, AwaitDeath, TellKill, Scene::kMachine,
+       ShowPs},
       {"autopsy", "What the dead held", StepAction::kNothing, 9, IsReady, NothingAwaited, TellAutopsy,
        Scene::kChatByTag, ShowAutopsy},
       {"oldest", "Where it began", StepAction::kNothing, 9, IsReady, NothingAwaited, TellOldest, Scene::kChatOldest,
