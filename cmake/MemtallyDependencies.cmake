@@ -48,7 +48,8 @@ if(MEMTALLY_BUILD_BENCH)
   memtally_find(benchmark 1.7.1 libbenchmark-dev)
 endif()
 
-# Use: CLI11::CLI11, nlohmann_json::nlohmann_json, fmt::fmt, PkgConfig::libzstd.
+# Use: CLI11::CLI11, nlohmann_json::nlohmann_json, fmt::fmt, PkgConfig::libzstd,
+# PkgConfig::ncursesw.
 if(MEMTALLY_BUILD_TOOLS)
   memtally_find(CLI11 2.1.2 libcli11-dev)
   memtally_find(nlohmann_json 3.11.2 nlohmann-json3-dev)
@@ -63,4 +64,10 @@ if(MEMTALLY_BUILD_TOOLS)
       "Install the Debian package libzstd-dev, or run ./dev setup.")
   endif()
   message(STATUS "libzstd ${libzstd_VERSION}")
+  pkg_check_modules(ncursesw QUIET IMPORTED_TARGET "ncursesw>=6.4")
+  if(NOT ncursesw_FOUND)
+    message(FATAL_ERROR "ncursesw 6.4 or newer is needed. "
+      "Install the Debian package libncurses-dev, or run ./dev setup.")
+  endif()
+  message(STATUS "ncursesw ${ncursesw_VERSION}")
 endif()

@@ -95,6 +95,7 @@ int Main(int argc, char** argv) {
   app.require_subcommand(0, 1);
   AddOutputOptions(&app);
   Action action;
+  AddTop(&app, &action);
   AddPs(&app, &action);
   AddBuffers(&app, &action);
   AddReplay(&app, &action);

@@ -28,5 +28,6 @@ void AddBuffers(CLI::App* app, Action* action);
 void AddReplay(CLI::App* app, Action* action);
 void AddBench(CLI::App* app, Action* action);
 void AddDemo(CLI::App* app, Action* action);
+void AddTop(CLI::App* app, Action* action);
 
 }  // namespace memtally::tools

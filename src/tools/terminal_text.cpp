@@ -148,6 +148,19 @@ Cell TakeCell(std::string_view* text, size_t* combined) {
 
 constexpr std::string_view kDots = "...";
 
+// Whether the text is shown as it is, a column for each byte: nearly all names are so.
+bool IsPlain(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f && c != '\\'; });
+}
+
+std::string CutPlain(std::string_view text, size_t max_columns, Cut cut) {
+  std::string result;
+  if (max_columns == 0 || text.size() <= max_columns) return result.append(text);
+  const size_t room = max_columns > kDots.size() ? max_columns - kDots.size() : 0;
+  if (cut == Cut::kEnd) return result.append(text.substr(0, room)).append(kDots);
+  return result.append(kDots).append(text.substr(text.size() - room));
+}
+
 }  // namespace
 
 std::string TerminalText(std::string_view text, size_t max_columns, Cut cut) {
@@ -156,6 +169,7 @@ std::string TerminalText(std::string_view text, size_t max_columns, Cut cut) {
     const size_t enough = (max_columns + kDots.size() + 1) * 16;
     if (text.size() > enough) text = cut == Cut::kEnd ? text.substr(0, enough) : text.substr(text.size() - enough);
   }
+  if (IsPlain(text)) return CutPlain(text, max_columns, cut);
   std::vector<Cell> cells;
   size_t columns = 0;
   size_t combined = 0;
@@ -209,6 +223,20 @@ size_t TerminalWidth(std::string_view text) {
     text.remove_prefix(std::max<size_t>(bytes, 1));
   }
   return columns;
+}
+
+Grapheme FirstGrapheme(std::string_view text) {
+  uint32_t character = 0;
+  const size_t first = Decode(text, &character);
+  if (first == 0) return {"?", 1, 1};
+  const size_t columns = WidthOf(character);
+  size_t bytes = first;
+  while (bytes < text.size()) {
+    const size_t more = static_cast<uint8_t>(text[bytes]) < 0x80 ? 0 : Decode(text.substr(bytes), &character);
+    if (more == 0 || WidthOf(character) != 0) break;
+    bytes += more;
+  }
+  return {text.substr(0, bytes), bytes, columns};
 }
 
 }  // namespace memtally::tools

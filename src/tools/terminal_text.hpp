@@ -28,4 +28,13 @@ std::string CutToWidth(std::string_view text, size_t columns, Cut cut = Cut::kEn
 // Columns that text from TerminalText takes on a terminal: 2 for wide characters, 0 for combining ones.
 size_t TerminalWidth(std::string_view text);
 
+// A character with what combines onto it.
+struct Grapheme {
+  std::string_view text;  // "?" for a byte that is not valid UTF-8
+  size_t bytes = 0;       // that it takes of the text, at least 1
+  size_t columns = 0;     // 0: something to combine with, where nothing comes before
+};
+// REQUIRES: `text` is not empty.
+Grapheme FirstGrapheme(std::string_view text);
+
 }  // namespace memtally::tools

@@ -9,7 +9,7 @@ import time
 import pytest
 from conftest import BUILD_DIR, COMMAND, ROOT
 
-SUBCOMMANDS = ["ps", "buffers", "replay", "demo"]
+SUBCOMMANDS = ["top", "ps", "buffers", "replay", "demo"]
 
 WRONG = [
     ["nonsense"], ["--nonsense"], ["ps", "extra"], ["ps", "--nonsense"], ["ps", "buffers"], ["ps", "--json=maybe"],
@@ -35,6 +35,8 @@ WRONG = [
     ["replay", "a", "--device-id", "-1"], ["replay", "a", "--random-kill", "-1"], ["replay", "a", "--kill-after", "-1"],
     ["replay", "--generate", "churn", "-o", "x", "--seed", "-1"],
     ["replay", "--generate", "churn", "-o", "x", "--events", "-1"],
+    ["top", "x"], ["top", "--nonsense"], ["top", "-r"], ["top", "-r", "x"], ["top", "-r", "49"], ["top", "-r", "-1"],
+    ["top", "--refresh", "3600001"], ["top", "-d", "x"], ["top", "-d"], ["top", "--frames", "0"], ["top", "--frames", "-1"],
     ["demo", "x"], ["demo", "--seconds"], ["demo", "--seconds", "x"], ["demo", "--seconds", "0"],
     ["demo", "--seconds", "9", "--fast"], ["demo", "--seconds", "nan"], ["demo", "--nonsense"],
     ["ps", "\x1b[31m\u202e"],
