@@ -21,7 +21,7 @@ _memtally() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} subcommand='' word
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case $word in
-      top | ps | buffers | replay | demo | bench)
+      top | ps | buffers | oom | replay | demo | bench)
         subcommand=$word
         break
         ;;
@@ -45,14 +45,15 @@ _memtally() {
     --generate) words='churn cross-thread-frees double-allocations failures' ;;
     --ledger | --output | -o) files=yes ;;
     --pid) words=$(memtally ps --no-clean-up 2>/dev/null | awk '$1 ~ /^[0-9]+$/ { print $1 }' | sort -u) ;;
-    --device | --device-id | --device-index | --limit | --tag | --processes | --name | --kill-after | --random-kill | --repeat | --events | --seed | --refresh | -r | --frames | -d | --seconds | --watch) return ;;
+    --device | --device-id | --device-index | --limit | --tag | --processes | --name | --kill-after | --random-kill | --repeat | --events | --seed | --refresh | -r | --frames | -d | --seconds | --watch | --bytes) return ;;
     *)
       case $subcommand in
-        '') words='top ps buffers replay demo bench --color --no-pager --help --version' ;;
+        '') words='top ps buffers oom replay demo bench --color --no-pager --help --version' ;;
         bench) words='events --json --quick --help' ;;
         top) words='--refresh --device --readonly --once --frames --ascii --color --help' ;;
         ps) words="--pid --user --state --device --sort --all --no-clean-up $view" ;;
         buffers) words="--pid --ledger --all --user --state --device --kind --tag --sort --limit --by --by-tag $view" ;;
+        oom) words="--pid --ledger --all --user --state --device --kind --bytes $view" ;;
         demo) words='--plain --fast --seconds --help' ;;
         replay)
           if [[ $current == -* ]]; then

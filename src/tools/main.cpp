@@ -98,6 +98,7 @@ int Main(int argc, char** argv) {
   AddTop(&app, &action);
   AddPs(&app, &action);
   AddBuffers(&app, &action);
+  AddOom(&app, &action);
   AddReplay(&app, &action);
   AddBench(&app, &action);
   AddDemo(&app, &action);

@@ -25,6 +25,7 @@ using Action = std::function<int()>;
 
 void AddPs(CLI::App* app, Action* action);
 void AddBuffers(CLI::App* app, Action* action);
+void AddOom(CLI::App* app, Action* action);
 void AddReplay(CLI::App* app, Action* action);
 void AddBench(CLI::App* app, Action* action);
 void AddDemo(CLI::App* app, Action* action);
