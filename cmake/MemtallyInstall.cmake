@@ -30,6 +30,12 @@ if(TARGET memtally_track)
   set_target_properties(memtally_track PROPERTIES INSTALL_RPATH "")
 endif()
 
+# Preloaded by memtally run, found beside libmemtally.so; nobody links it.
+if(TARGET memtally_ttmetal)
+  set_target_properties(memtally_ttmetal PROPERTIES INSTALL_RPATH "")
+  install(TARGETS memtally_ttmetal LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+endif()
+
 # memtally_base and memtally_warnings travel along because static memtally_reader names them; nobody outside
 # should use them.
 set(memtally_exported)
