@@ -225,8 +225,8 @@ class LedgerReader {
   std::unique_ptr<State> state_;
 };
 
-// Where ledgers are: MEMTALLY_DIR or /dev/shm; and for root also the /dev/shm of other mount namespaces
-// (/proc/<pid>/root).
+// Where ledgers are: in MEMTALLY_DIR and nowhere else, if that is set; otherwise in /dev/shm, and for root also in the
+// /dev/shm of other mount namespaces (/proc/<pid>/root).
 struct LedgerPlace {
   std::string path;
   bool other_namespace = false;

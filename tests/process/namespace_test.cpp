@@ -171,6 +171,10 @@ TEST(MountNamespace, RootFindsLedgersInOtherShm) {
     EXPECT_EQ(view.visible_pid, static_cast<uint32_t>(host.pid()));
     EXPECT_EQ(LiveOf(view).count, 1u);
   }
+  // Who names a directory means no other.
+  setenv("MEMTALLY_DIR", place.path().c_str(), 1);
+  for (const LedgerPlace& ledger : FindLedgers()) EXPECT_FALSE(ledger.other_namespace) << ledger.path;
+  unsetenv("MEMTALLY_DIR");
   host.Continue();
   const Outcome outcome = host.Wait();
   if (outcome.Exited(kNotAllowed)) GTEST_SKIP() << "cannot make a mount namespace";

@@ -129,7 +129,7 @@ std::vector<LedgerPlace> FindLedgers(std::vector<std::string>* problems) {
   try {
     Discovery discovery(&places, problems);
     discovery.LookAt(reader::LedgerDirectory());
-    if (geteuid() == 0) discovery.LookAtOtherNamespaces();
+    if (geteuid() == 0 && !reader::LedgerDirectoryIsNamed()) discovery.LookAtOtherNamespaces();
   } catch (const std::exception&) {
     // What was found so far is still true.
     if (problems != nullptr && problems->size() < problems->capacity()) problems->emplace_back("out of memory");

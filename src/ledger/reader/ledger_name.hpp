@@ -21,5 +21,7 @@ bool ParseLedgerName(std::string_view path, LedgerName* name);
 
 // The directory of this process's ledgers: MEMTALLY_DIR or /dev/shm.
 std::string LedgerDirectory();
+// Whether MEMTALLY_DIR names it.
+bool LedgerDirectoryIsNamed();
 
 }  // namespace memtally::reader
