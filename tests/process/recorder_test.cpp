@@ -156,13 +156,21 @@ LedgerView RunWith(uint32_t flags, Recorder::Reads reads, void (*before)(Recorde
 
 constexpr uint64_t kSecond = 1'000'000'000;
 
+// What the recorder did not see is counted by the tracker, to the event; once nobody waits for it any more, so is what
+// it had seen and not yet said.
+void ExpectNothingUnseen(Recorder& recorder, const LedgerView& seen) {
+  recorder.Finish();
+  EXPECT_EQ(recorder.events() + recorder.gaps(), seen.counters.events);
+  EXPECT_LE(recorder.gaps(), seen.counters.unread_events);
+  if (seen.counters.recorder_wait_ns < kSecond * 9 / 10) {
+    EXPECT_EQ(recorder.gaps(), seen.counters.unread_events);
+  }
+}
+
 TEST(Recorder, ThatKeepsUpReadsEveryEvent) {
-  const LedgerView view = RunWith(MEMTALLY_CONTROL_WAIT, Recorder::Reads::kEverything, nullptr, 1,
-                                  [](Recorder& recorder, const LedgerView& seen) {
-                                    recorder.Finish();
-                                    EXPECT_EQ(recorder.gaps(), seen.counters.unread_events);
-                                    EXPECT_EQ(recorder.events() + recorder.gaps(), seen.counters.events);
-                                  });
+  const LedgerView view =
+      RunWith(MEMTALLY_CONTROL_WAIT, Recorder::Reads::kEverything, nullptr, 1,
+              [](Recorder& recorder, const LedgerView& seen) { ExpectNothingUnseen(recorder, seen); });
   EXPECT_EQ(view.counters.events, kEvents);
   EXPECT_LT(view.counters.recorder_wait_ns, kSecond * 12 / 10);
   if (view.counters.recorder_wait_ns < kSecond * 9 / 10) {
@@ -171,12 +179,9 @@ TEST(Recorder, ThatKeepsUpReadsEveryEvent) {
 }
 
 TEST(Recorder, ThatKeepsUpWithManyThreads) {
-  const LedgerView view = RunWith(MEMTALLY_CONTROL_WAIT, Recorder::Reads::kEverything, nullptr, 4,
-                                  [](Recorder& recorder, const LedgerView& seen) {
-                                    recorder.Finish();
-                                    EXPECT_EQ(recorder.gaps(), seen.counters.unread_events);
-                                    EXPECT_EQ(recorder.events() + recorder.gaps(), seen.counters.events);
-                                  });
+  const LedgerView view =
+      RunWith(MEMTALLY_CONTROL_WAIT, Recorder::Reads::kEverything, nullptr, 4,
+              [](Recorder& recorder, const LedgerView& seen) { ExpectNothingUnseen(recorder, seen); });
   EXPECT_LT(view.counters.recorder_wait_ns, kSecond * 12 / 10);
 }
 
