@@ -81,7 +81,7 @@ def amount(count_and_bytes):
 
 
 def test_what_it_says_is_so(memtally, facts):
-    done = memtally.run("demo", "--fast")
+    done = memtally.run("demo", "--seconds", "4")
     assert done.stderr == ""
     text = done.stdout.replace("\n", " ")
     # In the recording's own words: the last allocation asks for this much.

@@ -10,8 +10,10 @@
 #include <CLI/CLI.hpp>
 
 #include "tools/demo/interruption.hpp"
+#include "tools/demo/live_show.hpp"
 #include "tools/demo/plain_show.hpp"
 #include "tools/demo/story.hpp"
+#include "tools/output.hpp"
 #include "tools/subcommand.hpp"
 
 namespace memtally::tools {
@@ -23,28 +25,50 @@ struct Arguments {
   std::optional<uint32_t> seconds;
 };
 
-int Run(const Arguments& arguments) {
-  constexpr double kFastSeconds = 8;
-  constexpr double kPlainSeconds = 30;  // text is read after it has scrolled by
-  double seconds = kPlainSeconds;
+// The pace of people who read while something goes on above, and of those who scroll back.
+constexpr double kLiveSeconds = 75;
+constexpr double kPlainSeconds = 30;
+constexpr double kFastSeconds = 8;
+
+double Hurry(const Arguments& arguments, double usual_seconds) {
+  double seconds = usual_seconds;
   if (arguments.fast) seconds = kFastSeconds;
   if (arguments.seconds) seconds = *arguments.seconds;
+  return demo::StorySeconds() / seconds;
+}
+
+int RunPlain(const Arguments& arguments) {
   int result = kSuccess;
   int signal = 0;
   {
     const demo::Interruption interruption;
-    result = demo::ShowPlain(demo::StorySeconds() / seconds);
+    result = demo::ShowPlain(Hurry(arguments, kPlainSeconds));
     signal = demo::Interruption::signal();
   }
   if (signal != 0) demo::EndBySignal(signal);
   return result;
 }
 
+int Run(const Arguments& arguments) {
+  if (arguments.plain || isatty(STDIN_FILENO) != 1 || isatty(STDOUT_FILENO) != 1) return RunPlain(arguments);
+  const bool has_time = arguments.fast || arguments.seconds;
+  constexpr double kLingerSeconds = 60;
+  constexpr double kShortLingerSeconds = 1;
+  bool drawn = false;
+  int signal = 0;
+  const int result =
+      demo::ShowLive(Hurry(arguments, kLiveSeconds), has_time ? kShortLingerSeconds : kLingerSeconds, &drawn, &signal);
+  if (!drawn) return RunPlain(arguments);
+  if (signal != 0) demo::EndBySignal(signal);
+  return result == kSuccess ? WriteOutput(demo::WhatNext()) : result;
+}
+
 }  // namespace
 
 void AddDemo(CLI::App* app, Action* action) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* demo = app->add_subcommand("demo", "Shows what memtally does, on recordings of real models");
+  CLI::App* demo =
+      app->add_subcommand("demo", "Shows what memtally does, on recordings of real models: live on a terminal");
   demo->add_flag("--plain", arguments->plain, "Text that scrolls by, also on a terminal");
   CLI::Option* fast = demo->add_flag("--fast", arguments->fast, "In some seconds");
   demo->add_option("--seconds", arguments->seconds, "How long it takes")

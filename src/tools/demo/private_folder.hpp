@@ -10,7 +10,7 @@
 
 namespace memtally::tools::demo {
 
-// While it exists, MEMTALLY_DIR of this process, and so of those it starts, names the folder.
+// While it exists, this process and those that it starts keep and look for ledgers there, and nowhere else.
 class PrivateFolder {
  public:
   // A new folder in MEMTALLY_DIR or, without that, in /dev/shm, mode 0700.  A process of its own watches over it, and

@@ -44,6 +44,7 @@ pid_t Start(const std::vector<std::string>& arguments, const std::string* log) {
   sigprocmask(SIG_SETMASK, &none, nullptr);  // whatever this process has blocked for itself
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(1);
+  setenv("MEMTALLY_PAGER", "", 1);  // NOLINT(concurrency-mt-unsafe): the only thread
   if (log != nullptr) {
     setpgid(0, 0);
     const int input = open("/dev/null", O_RDONLY);

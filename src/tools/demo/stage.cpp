@@ -3,8 +3,10 @@
 
 #include <sys/prctl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <stdexcept>
 
 #include <fmt/format.h>
@@ -36,6 +38,12 @@ const collect::Process* FindProgram(const collect::Snapshot& snapshot, const std
   return nullptr;
 }
 
+bool IsLive(const LedgerBuffer& buffer) { return !buffer.imported && !buffer.released; }
+
+bool HasTag(const collect::Process& process, const LedgerBuffer& buffer, const std::string& tag) {
+  return process.facts.tag_path(buffer.tag).find(tag) != std::string::npos;
+}
+
 }  // namespace
 
 bool IsChatServerDead(const Facts& facts) {
@@ -60,14 +68,24 @@ Holding HoldingOf(const collect::Process* process, const std::string& kind) {
 Amount HoldingWithTag(const collect::Process& process, const std::string& tag) {
   Amount sum;
   for (const LedgerBuffer& buffer : process.facts.buffers) {
-    if (buffer.imported || buffer.released) continue;
-    if (process.facts.tag_path(buffer.tag).find(tag) == std::string::npos) continue;
+    if (!IsLive(buffer) || !HasTag(process, buffer, tag)) continue;
     const LedgerAccount* account = collect::AccountAt(process.facts, buffer.account);
     ++sum.count;
     sum.bytes_requested += buffer.bytes_requested;
     sum.bytes_reserved += buffer.bytes_per_bank * (account != nullptr ? account->banks : 1);
   }
   return sum;
+}
+
+size_t OlderThanTag(const collect::Process& process, const std::string& tag) {
+  const std::vector<LedgerBuffer>& buffers = process.facts.buffers;
+  uint64_t oldest_ns = UINT64_MAX;
+  for (const LedgerBuffer& buffer : buffers) {
+    if (IsLive(buffer) && HasTag(process, buffer, tag)) oldest_ns = std::min(oldest_ns, buffer.time_ns);
+  }
+  return static_cast<size_t>(std::count_if(buffers.begin(), buffers.end(), [&](const LedgerBuffer& buffer) {
+    return IsLive(buffer) && buffer.time_ns < oldest_ns;
+  }));
 }
 
 Stage::Stage() : folder_(MakeFolder()) {

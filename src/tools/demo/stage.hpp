@@ -3,7 +3,7 @@
 // Stage: where the demonstration plays: its folder, its programs, and what can be seen of them.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
@@ -35,6 +35,12 @@ Holding HoldingOf(const collect::Process* process, const std::string& kind);
 
 // Live buffers whose tags contain `tag`.  REQUIRES: the process's buffers were read.
 Amount HoldingWithTag(const collect::Process& process, const std::string& tag);
+
+// How many of the process's live buffers are older than the oldest of those.  The same is required.
+size_t OlderThanTag(const collect::Process& process, const std::string& tag);
+
+// The tag of the buffers that the chat server forgets.
+inline constexpr const char* kLeakTag = "debug copy";
 
 class Stage {
  public:

@@ -14,8 +14,6 @@ namespace {
 
 using Commands = std::vector<std::vector<std::string>>;
 
-constexpr const char* kLeakTag = "debug copy";
-
 std::string PidOf(const collect::Process* process) { return process ? std::to_string(process->pid) : "0"; }
 
 // "550 buffers, 11.9 GiB".
@@ -45,19 +43,20 @@ bool AllHoldMemory(const Facts& facts) {
 std::string AwaitStart(const Facts& /*facts*/) { return "the programs load their weights"; }
 
 std::string TellStart(const Facts& /*facts*/) {
-  return "Three programs, each on a Wormhole card of its own: a Llama-3.2-1B decoder, ResNet-50, and a chat server. "
-         "They "
-         "replay what real models did to the memory of an n150, so no card is needed here. No daemon runs and nobody "
-         "sends messages: each process keeps a ledger in shared memory, and memtally reads it.";
+  return "A Llama-3.2-1B decoder, ResNet-50 and a chat server, each on a Wormhole card of its own. They replay what "
+         "real "
+         "models did to the memory of an n150, so no card is needed here. No daemon runs and nothing is sent: each "
+         "process keeps a ledger in shared memory, and memtally reads it.";
 }
 
 // ---- read
 
 std::string TellRead(const Facts& facts) {
   return fmt::format(
-      "Llama holds {} of DRAM: its weights and its cache. Its activations come and go in L1, the fast memory of the "
-      "cores. Circular and dataflow buffers (cb, dfb) of its cached programs share addresses there, so memtally never "
-      "adds them up. Reserved is what a memory really lost; the peak, what it lost at most.",
+      "Llama holds {} of DRAM: weights and cache. Activations come and go in L1, the fast memory of the cores. "
+      "Circular "
+      "and dataflow buffers (cb, dfb) share addresses there, so they are never added up. Reserved is what a memory "
+      "really lost; peak, what it lost at most.",
       ScreenBytes(HoldingOf(facts.llama, "dram").live.bytes_reserved));
 }
 
@@ -114,8 +113,8 @@ std::string WhyItDidNotFit(const Facts& facts, const Holding& dram) {
 std::string TellOutOfMemory(const Facts& facts) {
   const Holding dram = HoldingOf(facts.chat, "dram");
   return fmt::format(
-      "Out of memory. The chat server asked for {} more and did not get them{}. Failed allocations are counted, and "
-      "who held the memory at that moment can be seen: {}.",
+      "The chat server asked for {} more and did not get them{}. The failure is counted, and who held the memory at "
+      "that moment can be seen: {}.",
       ScreenBytes(dram.failed_requested), WhyItDidNotFit(facts, dram), Text(dram.live));
 }
 
@@ -125,8 +124,8 @@ std::string AwaitDeath(const Facts& /*facts*/) { return "the chat server dies"; 
 
 std::string TellKill(const Facts& facts) {
   return fmt::format(
-      "The chat server was killed{}: it could not say a word, and ran no clean-up. Its ledger outlives it. It died "
-      "holding {}; what it held is no longer taken on its card, and stays listed among the dead.",
+      "The chat server was killed{}: it could not say a word, and no clean-up ran. Its ledger outlives it. It died "
+      "holding {}; its card is free again, and what it held stays listed among the dead.",
       facts.was_killed ? ", with SIGKILL" : "", Text(HoldingOf(facts.chat, "dram").live));
 }
 
@@ -146,8 +145,8 @@ Commands ShowAutopsy(const Facts& facts) {
 // ---- oldest
 
 std::string TellOldest(const Facts& /*facts*/) {
-  return "The oldest of them lead to the first request that was affected: when it was allocated, under which tag, at "
-         "which address, by which thread.";
+  return "The oldest debug copies lead to the first request that was affected: when they were allocated, at which "
+         "address, by which thread. Their tag leads to the line of code.";
 }
 
 Commands ShowOldest(const Facts& facts) {
@@ -198,11 +197,11 @@ double StorySeconds() {
 std::string WhatNext() {
   return "What next?\n"
          "\n"
-         "  memtally run -- COMMAND   runs your program under the tracker, and says what it held and what it leaked\n"
-         "  memtally top              the live view of this machine\n"
-         "  memtally ps               the same as a list, for scripts with --json\n"
-         "  memtally replay NAME      plays one recording; memtally replay --help\n"
-         "  man memtally              everything else; to report your own allocations: include/memtally/track.h\n";
+         "  memtally run -- COMMAND  your program: what it held at most, what it leaked\n"
+         "  memtally top             the live view of this machine\n"
+         "  memtally ps              who holds device memory; --json for scripts\n"
+         "  memtally replay NAME     plays one recording, as this demonstration did\n"
+         "  man memtally             everything else\n";
 }
 
 }  // namespace memtally::tools::demo
