@@ -73,6 +73,12 @@ class Board:
                 return {"devices": process["devices"], "buffers": buffers}
         return {"devices": [], "buffers": []}
 
+    def process(self, pid):
+        """The process in the snapshot of the machine."""
+        found = [process for process in self.memtally("ps", "--all")["processes"] if process["pid"] == pid]
+        assert len(found) == 1, f"{len(found)} processes {pid}"
+        return found[0]
+
 
 @pytest.fixture
 def board():

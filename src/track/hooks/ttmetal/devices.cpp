@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "track/hooks/ttmetal/devices.hpp"
 
-#include <pthread.h>
-
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
 
 #include "class_return.hpp"
 #include "track/hooks/ttmetal/functions.hpp"
+#include "track/hooks/ttmetal/locks.hpp"
 
 namespace memtally::track::ttmetal {
 
@@ -22,8 +21,7 @@ struct Chip {
   uint32_t meshes;  // open MeshDevices that have it
 };
 
-// Under `mutex`, but `chips[i].handle`, which may be read at any time.
-pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+// Under the lock, but `chips[i].handle`, which may be read at any time.
 Chip chips[kMaxChips];
 uint32_t chip_count;
 Device* devices;
@@ -36,14 +34,6 @@ struct Memory {
   uint32_t generation;
 };
 __thread Memory last_used;
-
-class Lock {
- public:
-  Lock() { pthread_mutex_lock(&mutex); }
-  ~Lock() { pthread_mutex_unlock(&mutex); }
-  Lock(const Lock&) = delete;
-  Lock& operator=(const Lock&) = delete;
-};
 
 // The table that objects of the class point to: behind the two words in front of a virtual table's functions.
 const void* ObjectTable(Function table) {
@@ -256,7 +246,7 @@ bool IsDeviceTable(const void* table) {
 const Device* FindDevice(const void* object, const void* allocator) {
   const uint32_t now = generation.load(std::memory_order_acquire);
   if (last_used.object == object && last_used.generation == now) return last_used.device;
-  const Lock lock;
+  const Lock lock(LockName::kDevices);
   Device* device = FindOpen(object);
   if (device == nullptr) device = Create(object, allocator);
   if (device == nullptr) return nullptr;
@@ -272,12 +262,12 @@ const Device* FindDevice(const void* object, const void* allocator) {
 memtally_device HandleOf(uint32_t chip) { return __atomic_load_n(&chips[chip].handle, __ATOMIC_RELAXED); }
 
 const Device* FindOpenDevice(const void* object) {
-  const Lock lock;
+  const Lock lock(LockName::kDevices);
   return FindOpen(object);
 }
 
 uint32_t AfterClose(const void* object, memtally_device* closed, uint32_t room) {
-  const Lock lock;
+  const Lock lock(LockName::kDevices);
   Device* device = FindOpen(object);
   if (device == nullptr) return 0;
   uint32_t count = 0;

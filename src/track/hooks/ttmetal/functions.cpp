@@ -3,7 +3,6 @@
 
 #include <dlfcn.h>
 #include <link.h>
-#include <pthread.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -14,6 +13,7 @@
 
 #include "ledger/writer/syscall_scope.hpp"
 #include "ledger/writer/text.hpp"
+#include "track/hooks/ttmetal/locks.hpp"
 
 namespace memtally::track::ttmetal {
 
@@ -29,7 +29,6 @@ constexpr FunctionRow kRows[kFunctionCount] = {
 enum State : uint8_t { kNotLooked, kPassesOn, kReports };
 
 std::atomic<uint8_t> state{kNotLooked};
-pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 void* found[kFunctionCount];
 
 // Whether some code of this library is at `address`: then it is not the real function.
@@ -145,13 +144,13 @@ uint8_t Looked() {
   uint8_t now = state.load(std::memory_order_acquire);
   if (__builtin_expect(now != kNotLooked, 1)) return now;
   const writer::SyscallScope scope;
-  pthread_mutex_lock(&mutex);
+  const Lock lock(LockName::kFunctions);
   now = state.load(std::memory_order_relaxed);
   if (now == kNotLooked) {
     now = Look();
+    WatchForks();
     state.store(now, std::memory_order_release);
   }
-  pthread_mutex_unlock(&mutex);
   return now;
 }
 
@@ -165,13 +164,8 @@ void* Real(Function function) {
 }
 
 void Disown(Function function) {
-  pthread_mutex_lock(&mutex);
-  void*& place = found[static_cast<unsigned>(function)];
-  const bool first = place != nullptr;
-  __atomic_store_n(&place, nullptr, __ATOMIC_RELEASE);
-  pthread_mutex_unlock(&mutex);
+  if (__atomic_exchange_n(&found[static_cast<unsigned>(function)], nullptr, __ATOMIC_ACQ_REL) == nullptr) return;
   const FunctionRow& row = RowOf(function);
-  if (!first) return;
   WordList name{};
   name.Add(row.name);
   if (row.need == Need::kRequired) {

@@ -2,6 +2,7 @@
 //
 // The functions that stand in front of TT-Metal's.  Each calls the real one with the same arguments and returns what it
 // returned; exceptions pass.  Symbols are bound to them because the library is preloaded.
+#include <atomic>
 #include <cstdint>
 
 #include <memtally/track.h>
@@ -27,9 +28,10 @@ constexpr uint32_t kMaxClosed = 256;
 struct Inside {
   const void* allocating;  // Buffer
   ProgramScope program;    // of allocate_circular_buffers and its like
-  const void* dropped;     // the device for which what `program` had before was freed
 };
 __thread Inside inside;
+
+std::atomic<uint64_t> passes{0};
 
 // What the allocator takes in each bank for `bytes`.
 uint64_t Rounded(uint64_t bytes, const Device& device) {
@@ -95,11 +97,7 @@ uint64_t CoresIn(const CoreRange& range) {
 void ReportProgramBuffer(const void* device, uint64_t address, uint64_t bytes, uint64_t cores, const CoreRange& range) {
   const Device* found = FindDevice(device, nullptr);
   if (found == nullptr) return;
-  const ProgramScope scope{inside.program.program, device, inside.program.kind};
-  if (inside.dropped != device) {
-    DropBuffers(scope);
-    inside.dropped = device;
-  }
+  const ProgramScope scope{inside.program.program, device, inside.program.kind, inside.program.pass};
   AddBuffer(scope, *found, address, bytes, cores, range);
 }
 
@@ -107,8 +105,7 @@ void ReportProgramBuffer(const void* device, uint64_t address, uint64_t bytes, u
 void AllocateFor(const void* program, const void* device, uint32_t kind, Function function) {
   auto* real = RealAs<void(const void*, const void*)>(function);
   const Inside before = inside;
-  inside.program = {program, device, kind};
-  inside.dropped = nullptr;
+  inside.program = {program, device, kind, passes.fetch_add(1, std::memory_order_relaxed)};
   real(program, device);
   inside = before;
 }
@@ -248,7 +245,7 @@ void memtally_tt_track_allocate_cb(void* tracker, const CoreRange* const* cores,
 
 void memtally_tt_track_deallocate_cb(void* tracker, const void* device) {
   if (inside.program.program != nullptr && Reports()) {
-    DropBuffers({inside.program.program, device, MEMTALLY_KIND_CB});
+    DropBuffers({inside.program.program, device, MEMTALLY_KIND_CB, 0});
   }
   RealAs<void(void*, const void*)>(Function::kTrackDeallocateCb)(tracker, device);
 }
@@ -261,7 +258,7 @@ void memtally_tt_allocate_cbs(void* program, const void* device) {
 void memtally_tt_deallocate_cbs(void* program) {
   MEMTALLY_TT_FAILURE_GUARD();
   const Inside before = inside;
-  inside.program = {program, nullptr, MEMTALLY_KIND_CB};
+  inside.program = {program, nullptr, MEMTALLY_KIND_CB, 0};
   RealAs<void(void*)>(Function::kDeallocateCbs)(program);
   inside = before;
 }

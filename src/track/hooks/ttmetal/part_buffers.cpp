@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "track/hooks/ttmetal/part_buffers.hpp"
 
-#include <pthread.h>
-
 #include <cstdlib>
 
 #include <memtally/track.h>
+
+#include "track/hooks/ttmetal/locks.hpp"
 
 namespace memtally::track::ttmetal {
 
@@ -20,7 +20,6 @@ struct PartBuffer {
 
 constexpr uint32_t kBuckets = 1024;
 
-pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 PartBuffer* buckets[kBuckets];
 
 PartBuffer** BucketOf(uint64_t id) { return &buckets[(id ^ (id >> 10)) % kBuckets]; }
@@ -30,15 +29,14 @@ PartBuffer** BucketOf(uint64_t id) { return &buckets[(id ^ (id >> 10)) % kBucket
 void AddPartBuffer(const Device* device, uint32_t kind, uint64_t id) {
   auto* buffer = static_cast<PartBuffer*>(malloc(sizeof(PartBuffer)));
   if (buffer == nullptr) return;
-  pthread_mutex_lock(&mutex);
+  const Lock lock(LockName::kPartBuffers);
   PartBuffer** bucket = BucketOf(id);
   *buffer = {*bucket, device, kind, id};
   *bucket = buffer;
-  pthread_mutex_unlock(&mutex);
 }
 
 void RemovePartBuffer(const Device* device, uint32_t kind, uint64_t id) {
-  pthread_mutex_lock(&mutex);
+  const Lock lock(LockName::kPartBuffers);
   for (PartBuffer** at = BucketOf(id); *at != nullptr; at = &(*at)->next) {
     PartBuffer* buffer = *at;
     if (buffer->device != device || buffer->kind != kind || buffer->id != id) continue;
@@ -46,11 +44,10 @@ void RemovePartBuffer(const Device* device, uint32_t kind, uint64_t id) {
     free(buffer);
     break;
   }
-  pthread_mutex_unlock(&mutex);
 }
 
 void FreePartBuffers(const Device* device) {
-  pthread_mutex_lock(&mutex);
+  const Lock lock(LockName::kPartBuffers);
   for (PartBuffer*& bucket : buckets) {
     for (PartBuffer** at = &bucket; *at != nullptr;) {
       PartBuffer* buffer = *at;
@@ -65,7 +62,6 @@ void FreePartBuffers(const Device* device) {
       free(buffer);
     }
   }
-  pthread_mutex_unlock(&mutex);
 }
 
 }  // namespace memtally::track::ttmetal

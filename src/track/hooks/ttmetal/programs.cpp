@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "track/hooks/ttmetal/programs.hpp"
 
-#include <pthread.h>
-
 #include <cstdlib>
 #include <cstring>
 
 #include "ledger/writer/text.hpp"
 #include "track/hooks/ttmetal/functions.hpp"
+#include "track/hooks/ttmetal/locks.hpp"
 
 namespace memtally::track::ttmetal {
 
@@ -18,6 +17,7 @@ struct Held {
   const void* device;
   memtally_device chip;
   uint32_t kind;
+  uint64_t pass;
   uint64_t id;
 };
 
@@ -33,18 +33,9 @@ constexpr uint32_t kBuckets = 4096;
 // Groups of programs, apart from those of buffers and of the program's own.
 constexpr uint64_t kProgramGroup = uint64_t{0x7474'7067} << 32;
 
-pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 Program* buckets[kBuckets];
 uint64_t last_id;
 uint64_t last_group;
-
-class Lock {
- public:
-  Lock() { pthread_mutex_lock(&mutex); }
-  ~Lock() { pthread_mutex_unlock(&mutex); }
-  Lock(const Lock&) = delete;
-  Lock& operator=(const Lock&) = delete;
-};
 
 Program** PlaceOf(const void* object) {
   const uint64_t mixed = (reinterpret_cast<uintptr_t>(object) >> 4) * 0x9e37'79b9'7f4a'7c15;
@@ -95,7 +86,7 @@ void Name(Program& program, const CoreRange& range) {
 }  // namespace
 
 void AddKernelName(const void* object, const char* name, uint64_t length) {
-  const Lock lock;
+  const Lock lock(LockName::kPrograms);
   Program* program = FindOrMake(object);
   if (program == nullptr || length == 0) return;
   const size_t used = strlen(program->kernels);
@@ -106,7 +97,7 @@ void AddKernelName(const void* object, const char* name, uint64_t length) {
 }
 
 void DropBuffers(const ProgramScope& scope) {
-  const Lock lock;
+  const Lock lock(LockName::kPrograms);
   Program* program = *PlaceOf(scope.program);
   if (program == nullptr) return;
   Free(*program, true, [&](const Held& held) { return held.device == scope.device && held.kind == scope.kind; });
@@ -114,16 +105,20 @@ void DropBuffers(const ProgramScope& scope) {
 
 void AddBuffer(const ProgramScope& scope, const Device& device, uint64_t address, uint64_t bytes, uint64_t cores,
                const CoreRange& range) {
-  const Lock lock;
+  const Lock lock(LockName::kPrograms);
   Program* program = FindOrMake(scope.program);
   if (program == nullptr) return;
   if (program->group == 0) Name(*program, range);
+  Free(*program, true, [&](const Held& held) {
+    return held.device == scope.device && held.kind == scope.kind && held.pass != scope.pass;
+  });
   for (uint32_t i = 0; i < device.chip_count; ++i) {
     auto* held = static_cast<Held*>(calloc(1, sizeof(Held)));
     if (held == nullptr) return;
     held->device = scope.device;
     held->chip = HandleOf(device.chips[i]);
     held->kind = scope.kind;
+    held->pass = scope.pass;
     held->id = ++last_id;
     held->next = program->held;
     program->held = held;
@@ -141,7 +136,7 @@ void AddBuffer(const ProgramScope& scope, const Device& device, uint64_t address
 }
 
 void DropProgram(const void* object) {
-  const Lock lock;
+  const Lock lock(LockName::kPrograms);
   Program** place = PlaceOf(object);
   Program* program = *place;
   if (program == nullptr) return;
@@ -152,7 +147,7 @@ void DropProgram(const void* object) {
 }
 
 void ForgetChip(memtally_device chip) {
-  const Lock lock;
+  const Lock lock(LockName::kPrograms);
   for (Program* program : buckets) {
     for (; program != nullptr; program = program->next) {
       Free(*program, false, [chip](const Held& held) { return held.chip == chip; });

@@ -25,15 +25,16 @@ struct ProgramScope {
   const void* program;  // ProgramImpl
   const void* device;   // MeshDevice or Device; only compared
   uint32_t kind;
+  uint64_t pass;  // number of the call that allocates; for DropBuffers unused
 };
 
 // `object`: a ProgramImpl.  Remembers the name of one of its kernels, for the program's name.
 void AddKernelName(const void* object, const char* name, uint64_t length);
 
-// A new allocation of that kind begins: what the program had of it on the device is freed.
+// What the program has of that kind on the device is freed.
 void DropBuffers(const ProgramScope& scope);
 
-// Reports a buffer on `cores` cores of each chip, `bytes` on each.
+// Reports a buffer on `cores` cores of each chip, `bytes` on each.  What an earlier pass allocated is freed.
 void AddBuffer(const ProgramScope& scope, const Device& device, uint64_t address, uint64_t bytes, uint64_t cores,
                const CoreRange& range);
 
