@@ -44,6 +44,21 @@ std::wstring WideText(const Cell& cell) {
   return wide;
 }
 
+// Terminals send cursor keys in one of two forms, and not all of them the one that their description says.
+void DefineCursorKeys() {
+  struct Sequence {
+    const char* text;
+    int key;
+  };
+  static constexpr Sequence kSequences[] = {
+      {"\x1b[A", KEY_UP},   {"\x1b[B", KEY_DOWN}, {"\x1b[C", KEY_RIGHT}, {"\x1b[D", KEY_LEFT},  {"\x1b[H", KEY_HOME},
+      {"\x1b[F", KEY_END},  {"\x1bOA", KEY_UP},   {"\x1bOB", KEY_DOWN},  {"\x1bOC", KEY_RIGHT}, {"\x1bOD", KEY_LEFT},
+      {"\x1bOH", KEY_HOME}, {"\x1bOF", KEY_END},  {"\x1b[1~", KEY_HOME}, {"\x1b[4~", KEY_END}};
+  for (const Sequence& sequence : kSequences) {
+    if (key_defined(sequence.text) == 0) define_key(sequence.text, sequence.key);
+  }
+}
+
 }  // namespace
 
 Charset SetLocale() {
@@ -89,6 +104,7 @@ std::unique_ptr<CursesScreen> CursesScreen::Open(bool colors, std::string* error
   keypad(stdscr, TRUE);
   nodelay(stdscr, TRUE);
   set_escdelay(25);
+  DefineCursorKeys();
   curs_set(0);
   mouseinterval(0);
   mousemask(BUTTON1_PRESSED | BUTTON4_PRESSED | BUTTON5_PRESSED, nullptr);
