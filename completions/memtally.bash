@@ -21,7 +21,7 @@ _memtally() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} subcommand='' word
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case $word in
-      top | ps | buffers | oom | replay | demo | bench)
+      top | ps | buffers | devices | leaks | tags | events | snapshot | oom | replay | demo | bench)
         subcommand=$word
         break
         ;;
@@ -34,26 +34,34 @@ _memtally() {
     --sort)
       case $subcommand in
         ps) words='state pid user command held peak start' ;;
+        tags) words='size name count' ;;
         *) words='size age id address' ;;
       esac
       ;;
     --state) words='alive detached dead' ;;
+    --level) words='totals everything' ;;
+    --op) words='alloc free alloc_failed mark open close replace unknown_free ambiguous_free inherited_free after_close duplicate_reporter no_room' ;;
     --by) words='tag kind size' ;;
     --color) words='auto always never' ;;
     --user) words=$(compgen -u) ;;
     --speed) words='recorded max' ;;
     --generate) words='churn cross-thread-frees double-allocations failures' ;;
-    --ledger | --output | -o) files=yes ;;
+    --ledger | --suppressions | --output | -o) files=yes ;;
     --pid) words=$(memtally ps --no-clean-up 2>/dev/null | awk '$1 ~ /^[0-9]+$/ { print $1 }' | sort -u) ;;
-    --device | --device-id | --device-index | --limit | --tag | --processes | --name | --kill-after | --random-kill | --repeat | --events | --seed | --refresh | -r | --frames | -d | --seconds | --watch | --bytes) return ;;
+    --device | --device-id | --device-index | --limit | --tag | --processes | --name | --kill-after | --random-kill | --repeat | --events | --seed | --refresh | -r | --frames | -d | --seconds | --watch | --bytes | --depth | --older-than | -n) return ;;
     *)
       case $subcommand in
-        '') words='top ps buffers oom replay demo bench --color --no-pager --help --version' ;;
+        '') words='top ps buffers devices leaks tags events snapshot oom replay demo bench --color --no-pager --help --version' ;;
         bench) words='events --json --quick --help' ;;
         top) words='--refresh --device --readonly --once --frames --ascii --color --help' ;;
         ps) words="--pid --user --state --device --sort --all --no-clean-up $view" ;;
         buffers) words="--pid --ledger --all --user --state --device --kind --tag --sort --limit --by --by-tag $view" ;;
         oom) words="--pid --ledger --all --user --state --device --kind --bytes $view" ;;
+        devices) words="--device --all $view" ;;
+        leaks) words="--pid --ledger --all --user --state --kind --tag --older-than --suppressions --fail --limit $view" ;;
+        tags) words="--pid --ledger --all --user --state --device --kind --tag --merge --depth --sort --bars $view" ;;
+        events) words="--pid --ledger --all --user --state --kind --tag --op --limit --follow $view" ;;
+        snapshot) words="--level --pid --ledger --all $view" ;;
         demo) words='--plain --fast --seconds --help' ;;
         replay)
           if [[ $current == -* ]]; then

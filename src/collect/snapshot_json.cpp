@@ -257,6 +257,14 @@ uint64_t RealtimeNs(const LedgerView& facts, uint64_t time_ns) {
   return facts.identity.created_realtime_ns + (time_ns - facts.start_time_ns);
 }
 
+void WriteProcessName(const Process& process, JsonWriter* json) {
+  json->Field("pid", process.pid);
+  json->Field("run_id", HexText(process.key()));
+  json->Field("command", process.facts.identity.comm);
+  json->Field("user", process.user);
+  json->Field("state", StateName(process.facts.liveness));
+}
+
 void WriteAmount(const Amount& amount, JsonWriter* json) {
   json->BeginObject();
   json->Field("count", amount.count);
@@ -320,8 +328,10 @@ void WriteProblems(const Snapshot& snapshot, JsonWriter* json) {
   json->EndObject();
 }
 
-void WriteDevice(const Device& device, JsonWriter* json) {
+void WriteDevice(const Snapshot& snapshot, uint32_t index, JsonWriter* json) {
+  const Device& device = snapshot.devices[index];
   json->BeginObject();
+  json->Field("index", index);
   json->SignedField("local_index", device.local_index);
   json->Field("id_scheme", SchemeName(device.id_scheme));
   json->Field("id", HexText(device.id));
@@ -407,7 +417,7 @@ void WriteSnapshot(const Snapshot& snapshot, const std::vector<const Process*>& 
   json->Field("level", LevelName(snapshot.level));
   json->Key("devices");
   json->BeginArray();
-  for (const Device& device : snapshot.devices) WriteDevice(device, json);
+  for (uint32_t i = 0; i < snapshot.devices.size(); ++i) WriteDevice(snapshot, i, json);
   json->EndArray();
   json->Key("processes");
   json->BeginArray();

@@ -33,8 +33,8 @@ void WriteProblems(const Snapshot& snapshot, JsonWriter* json);
 // "disagreements": what two sources say differently.
 void WriteDisagreements(const Snapshot& snapshot, JsonWriter* json);
 
-// A value: a device of the machine.
-void WriteDevice(const Device& device, JsonWriter* json);
+// A value: a device of the machine, by its index in Snapshot::devices.
+void WriteDevice(const Snapshot& snapshot, uint32_t index, JsonWriter* json);
 
 // What of a process a document has.
 struct ProcessParts {
@@ -44,6 +44,9 @@ struct ProcessParts {
 
 // A value: a process.
 void WriteProcess(const Process& process, ProcessParts parts, JsonWriter* json);
+
+// Keys that name a process where it is not written out: "pid", "run_id", "command", "user", "state".
+void WriteProcessName(const Process& process, JsonWriter* json);
 
 // A value: an object with "count", "bytes_requested" and "bytes_reserved".
 void WriteAmount(const Amount& amount, JsonWriter* json);

@@ -99,6 +99,11 @@ int Main(int argc, char** argv) {
   AddPs(&app, &action);
   AddBuffers(&app, &action);
   AddOom(&app, &action);
+  AddDevices(&app, &action);
+  AddLeaks(&app, &action);
+  AddTags(&app, &action);
+  AddEvents(&app, &action);
+  AddSnapshot(&app, &action);
   AddReplay(&app, &action);
   AddBench(&app, &action);
   AddDemo(&app, &action);

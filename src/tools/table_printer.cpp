@@ -29,6 +29,7 @@ void TablePrinter::AddNote(std::string text, Style style) {
 std::vector<size_t> TablePrinter::Widths(size_t most) const {
   std::vector<size_t> widths;
   for (const Column& column : columns_) widths.push_back(TerminalWidth(column.heading));
+  for (size_t i = 0; i < earlier_widths_.size(); ++i) widths[i] = std::max(widths[i], earlier_widths_[i]);
   for (const Line& line : lines_) {
     if (line.note) continue;
     for (size_t i = 0; i < widths.size(); ++i) widths[i] = std::max(widths[i], TerminalWidth(line.cells[i].text));
@@ -74,13 +75,15 @@ void TablePrinter::AppendRow(const std::vector<Cell>& cells, const std::vector<s
   }
 }
 
-std::string TablePrinter::Text(const ScreenFormat& format) const {
-  const std::vector<size_t> widths = Widths(format.columns);
+std::string TablePrinter::Lines(bool with_headings, const std::vector<size_t>& widths,
+                                const ScreenFormat& format) const {
   std::string text;
-  std::vector<Cell> headings;
-  for (const Column& column : columns_) headings.emplace_back(column.heading, Style::kBold);
-  AppendRow(headings, widths, format, &text);
-  text += '\n';
+  if (with_headings) {
+    std::vector<Cell> headings;
+    for (const Column& column : columns_) headings.emplace_back(column.heading, Style::kBold);
+    AppendRow(headings, widths, format, &text);
+    text += '\n';
+  }
   for (const Line& line : lines_) {
     if (line.note) {
       const Cell& note = line.cells.front();
@@ -91,6 +94,15 @@ std::string TablePrinter::Text(const ScreenFormat& format) const {
     }
     text += '\n';
   }
+  return text;
+}
+
+std::string TablePrinter::Text(const ScreenFormat& format) const { return Lines(true, Widths(format.columns), format); }
+
+std::string TablePrinter::TakeRows(bool with_headings, const ScreenFormat& format) {
+  earlier_widths_ = Widths(0);
+  std::string text = Lines(with_headings, Widths(format.columns), format);
+  lines_.clear();
   return text;
 }
 

@@ -43,17 +43,23 @@ class TablePrinter {
   // suffice, columns of names become narrower, the widest first; then lines are cut.
   std::string Text(const ScreenFormat& format = {}) const;
 
+  // The rows so far, and forgets them; what is added then stands below, in columns that never become narrower.  With
+  // the headings, if `with_headings`.
+  std::string TakeRows(bool with_headings, const ScreenFormat& format = {});
+
  private:
   struct Line {
     std::vector<Cell> cells;  // one cell: a note
     bool note = false;
   };
   std::vector<size_t> Widths(size_t most) const;
+  std::string Lines(bool with_headings, const std::vector<size_t>& widths, const ScreenFormat& format) const;
   void AppendRow(const std::vector<Cell>& cells, const std::vector<size_t>& widths, const ScreenFormat& format,
                  std::string* text) const;
 
   std::vector<Column> columns_;
   std::vector<Line> lines_;
+  std::vector<size_t> earlier_widths_;  // of rows that were taken
 };
 
 }  // namespace memtally::tools

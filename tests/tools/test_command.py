@@ -9,7 +9,8 @@ import time
 import pytest
 from conftest import BUILD_DIR, COMMAND, ROOT
 
-SUBCOMMANDS = ["top", "ps", "buffers", "replay", "demo"]
+VIEWS = ["ps", "buffers", "devices", "leaks", "tags", "events", "snapshot"]
+SUBCOMMANDS = ["top", *VIEWS, "replay", "demo"]
 
 WRONG = [
     ["nonsense"], ["--nonsense"], ["ps", "extra"], ["ps", "--nonsense"], ["ps", "buffers"], ["ps", "--json=maybe"],
