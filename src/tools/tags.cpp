@@ -2,6 +2,7 @@
 //
 // memtally tags: what is held, as a tree of the programs' own tags.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
 #include <memory>
@@ -137,7 +138,7 @@ class TreeTable {
       constexpr double kBarColumns = 20;
       const double share =
           whole == 0 ? 0 : static_cast<double>(total.bytes_reserved) / static_cast<double>(whole) * kBarColumns;
-      cells.emplace_back(std::string(static_cast<size_t>(share + 0.5), '#'));
+      cells.emplace_back(std::string(static_cast<size_t>(std::lround(share)), '#'));
     }
     cells.emplace_back(std::move(name));
     table_.AddRow(std::move(cells));
