@@ -146,15 +146,9 @@ BufferType TypeOf(const Getters& get, const void* buffer) {
 }
 
 const void* DeviceOf(const Getters& get, const void* buffer) {
-  const void* device = nullptr;
-  if (get.device != nullptr) {
-    device = get.device(buffer);
-  } else {
-    const int32_t place = PlaceOf(device_place, FindDevicePlace, buffer);
-    if (place >= 0) device = PointerAt(buffer, place);
-  }
-  if (device == nullptr || !IsDeviceTable(PointerAt(device, 0))) return nullptr;
-  return device;
+  if (get.device != nullptr) return get.device(buffer);
+  const int32_t place = PlaceOf(device_place, FindDevicePlace, buffer);
+  return place >= 0 ? PointerAt(buffer, place) : nullptr;
 }
 
 }  // namespace

@@ -243,17 +243,21 @@ bool IsDeviceTable(const void* table) {
          (table == ObjectTable(Function::kMeshTable) || table == ObjectTable(Function::kDeviceTable));
 }
 
-const Device* FindDevice(const void* object, const void* allocator) {
+const Device* FindDevice(const void* object, const void* buffer) {
   const uint32_t now = generation.load(std::memory_order_acquire);
-  if (last_used.object == object && last_used.generation == now) return last_used.device;
+  if (__builtin_expect(last_used.object == object && last_used.generation == now, 1)) {
+    if (buffer == nullptr || __atomic_load_n(&last_used.device->allocator, __ATOMIC_ACQUIRE) != nullptr)
+      return last_used.device;
+  }
+  const void* allocator = buffer != nullptr ? AllocatorOf(buffer) : nullptr;
   const Lock lock(LockName::kDevices);
   Device* device = FindOpen(object);
-  if (device == nullptr) device = Create(object, allocator);
+  if (device == nullptr && IsDeviceTable(TableOf(object))) device = Create(object, allocator);
   if (device == nullptr) return nullptr;
   if (device->allocator == nullptr && allocator != nullptr) {
-    device->allocator = allocator;
     device->alignment = AlignmentOf(allocator);
     for (uint32_t i = 0; i < device->chip_count; ++i) RegisterKinds(HandleOf(device->chips[i]), allocator);
+    __atomic_store_n(&device->allocator, allocator, __ATOMIC_RELEASE);
   }
   last_used = {object, device, now};
   return device;

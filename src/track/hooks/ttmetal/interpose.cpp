@@ -41,7 +41,7 @@ uint64_t Rounded(uint64_t bytes, const Device& device) {
 void ReportAllocation(const void* buffer, uint64_t address) {
   const BufferKey key = KeyOf(buffer);
   if (key.device == nullptr) return;
-  const Device* device = FindDevice(key.device, AllocatorOf(buffer));
+  const Device* device = FindDevice(key.device, buffer);
   if (device == nullptr) return;
   const BufferSize size = SizeOf(buffer);
   const uint64_t bytes_per_bank = Rounded(size.bytes_per_bank, *device);
@@ -79,7 +79,7 @@ void ReportFree(const void* buffer) {
 void ReportFailure(const void* buffer) {
   const BufferKey key = KeyOf(buffer);
   if (key.device == nullptr) return;
-  const Device* device = FindDevice(key.device, AllocatorOf(buffer));
+  const Device* device = FindDevice(key.device, buffer);
   if (device == nullptr) return;
   const BufferSize size = SizeOf(buffer);
   for (uint32_t i = 0; i < device->chip_count; ++i) {
