@@ -176,6 +176,22 @@ def test_a_child_of_fork_does_not_disturb(board):
     assert out.endswith("child 5\n")
 
 
+@pytest.mark.parametrize("name", ["n150", "p150"])
+def test_a_decoder_leaves_to_the_close_what_the_allocator_says(board, name):
+    """The example's last line says what the allocator holds before the device is closed."""
+    with board.start(ROOT / "examples/ttnn_llama.py", "--layers", 2, "--tokens", 4, "--context", 256, board=name) as process:
+        out, err = process.communicate(timeout=300)
+    assert process.returncode == 0 and err == "", err
+    bytes_per_bank, banks = map(int, re.search(r"DRAM in use: (\d+) B in each of (\d+) banks", out).groups())
+    said = board.process(process.pid)
+    dram = next(account for account in said["accounts"] if account["kind"] == "dram")
+    assert dram["released"]["bytes_reserved"] == bytes_per_bank * banks > 1 << 25
+    assert dram["peak_bytes_reserved"] > bytes_per_bank * banks and dram["live"]["count"] == 0
+    kinds = {account["kind"]: account for account in said["accounts"]}
+    assert kinds["dfb"]["allocated"]["count"] > 10 and kinds["l1"]["allocated"]["count"] > 10
+    assert said["exited_normally"] and all(anomaly["count"] == 0 for anomaly in said["anomalies"].values())
+
+
 # ------------------------------------------------------------------------------------------- versions that lack something
 
 

@@ -26,9 +26,9 @@ struct Device {
 // Whether this is the first word of a MeshDevice or a Device.
 bool IsDeviceTable(const void* table);
 
-// What `object`, a live MeshDevice or Device, stands for; null if its chips cannot be told.  `allocator`: of the
-// device, for its capacities; null: not known.  Any thread.
-const Device* FindDevice(const void* object, const void* allocator);
+// What `object`, a live MeshDevice or Device, stands for; null if its chips cannot be told.  `buffer`: one of its
+// buffers, to ask for the allocator and so for capacities; null: none at hand.  Any thread.
+const Device* FindDevice(const void* object, const void* buffer);
 
 // memtally's number of a chip.
 memtally_device HandleOf(uint32_t chip);
