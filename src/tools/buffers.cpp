@@ -71,9 +71,7 @@ class Screen {
     std::string text;
     for (const Process* process : set_.processes) {
       for (const std::string& gap : process->facts.gaps) {
-        AppendStyled(fmt::format("! {}: {}", process->pid, TerminalText(gap, 160)), Style::kYellow, format_.color,
-                     &text);
-        text += '\n';
+        AppendLine(fmt::format("! {}: {}", process->pid, TerminalText(gap, 160)), Style::kYellow, format_, &text);
       }
     }
     if (list_.rows().empty()) return text + "No live buffers.\n";
@@ -163,8 +161,7 @@ class Screen {
         line += fmt::format(", overlapping, from {:#x} to {:#x}", sum.lowest_address, sum.highest_end);
       }
       if (sum.imported != 0) line += fmt::format(", and {} imported, which are not summed", sum.imported);
-      text += format_.columns == 0 ? line : CutToWidth(line, format_.columns);
-      text += '\n';
+      AppendLine(line, Style::kPlain, format_, &text);
     }
     return text;
   }

@@ -104,10 +104,11 @@ class Screen {
   std::string Text(const ScreenFormat& format) const {
     if (table_.empty()) return "No process has reported a device.\n";
     std::string text = table_.Text(format);
-    if (overlaps_) text += "* buffers of this kind share addresses: no part of what is held\n";
-    if (nested_) text += "^ lies in other kinds' buffers: no part of what is held\n";
-    if (differs_) text += "> processes have carved out different parts; this is the largest\n";
-    if (inexact_) text += "~ changed while it was read\n";
+    const auto add = [&](const char* line) { AppendLine(line, Style::kPlain, format, &text); };
+    if (overlaps_) add("* buffers of this kind share addresses: no part of what is held");
+    if (nested_) add("^ lies in other kinds' buffers: no part of what is held");
+    if (differs_) add("> processes have carved out different parts; this is the largest");
+    if (inexact_) add("~ changed while it was read");
     return text;
   }
 

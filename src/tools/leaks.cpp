@@ -88,11 +88,8 @@ std::string ListText(const LeakReport& report, LeakList list, const Arguments& a
   const Amount sum = report.Sum(list);
   std::string head =
       fmt::format("{}: {}, {}", Heading(list, arguments), Plural(sum.count, "buffer"), ScreenBytes(sum.bytes_reserved));
-  if (format.columns != 0) head = CutToWidth(head, format.columns);
   std::string text;
-  AppendStyled(head, list == LeakList::kKilled || list == LeakList::kExited ? Style::kRed : Style::kBold, format.color,
-               &text);
-  text += '\n';
+  AppendLine(head, list == LeakList::kKilled || list == LeakList::kExited ? Style::kRed : Style::kBold, format, &text);
   TablePrinter table({{"BUFFERS", Align::kRight},
                       {"REQUESTED", Align::kRight},
                       {"RESERVED", Align::kRight},
@@ -114,15 +111,17 @@ std::string ListText(const LeakReport& report, LeakList list, const Arguments& a
   return text + table.Text(format) + '\n';
 }
 
-std::string SuppressionText(const LeakReport& report, const Suppressions& suppressions) {
+std::string SuppressionText(const LeakReport& report, const Suppressions& suppressions, const ScreenFormat& format) {
   std::string text;
   const Amount sum = report.SuppressedSum();
   if (sum.count != 0) {
-    text += fmt::format("suppressed: {}, {}\n", Plural(sum.count, "buffer"), ScreenBytes(sum.bytes_reserved));
+    AppendLine(fmt::format("suppressed: {}, {}", Plural(sum.count, "buffer"), ScreenBytes(sum.bytes_reserved)),
+               Style::kPlain, format, &text);
   }
   for (const Suppressions::Entry& entry : suppressions.entries()) {
     if (entry.buffers != 0) continue;
-    text += fmt::format("unused suppression in line {}: {}\n", entry.line, TerminalText(entry.glob, 200));
+    AppendLine(fmt::format("unused suppression in line {}: {}", entry.line, TerminalText(entry.glob, 200)),
+               Style::kPlain, format, &text);
   }
   return text;
 }
@@ -137,13 +136,14 @@ std::string ScreenText(const LeakReport& report, const ProcessSet& set, const Su
   if (std::any_of(std::begin(kLists), std::end(kLists), [&](LeakList list) {
         return std::any_of(report.rows(list).begin(), report.rows(list).end(), shares);
       })) {
-    text += "* buffers of this kind share addresses, or lie in others: in no sum of bytes\n";
+    AppendLine("* buffers of this kind share addresses, or lie in others: in no sum of bytes", Style::kPlain, format,
+               &text);
   }
-  const std::string more = SuppressionText(report, suppressions);
+  const std::string more = SuppressionText(report, suppressions, format);
   if (!more.empty()) text += '\n' + more;
   for (const Process* process : set.processes) {
     for (const std::string& gap : process->facts.gaps) {
-      text += fmt::format("! {}: {}\n", process->pid, TerminalText(gap, 160));
+      AppendLine(fmt::format("! {}: {}", process->pid, TerminalText(gap, 160)), Style::kYellow, format, &text);
     }
   }
   return text;

@@ -131,9 +131,10 @@ class ProcessTable {
 
   std::string Text(const ScreenFormat& format) const {
     std::string text = table_.Text(format);
-    if (overlaps_) text += "* buffers of this kind share addresses: the sum is not what the memory lost\n";
-    if (inexact_) text += "~ changed while it was read\n";
-    if (slack_) text += "+ the peak may have been a little higher\n";
+    const auto add = [&](const char* line) { AppendLine(line, Style::kPlain, format, &text); };
+    if (overlaps_) add("* buffers of this kind share addresses: the sum is not what the memory lost");
+    if (inexact_) add("~ changed while it was read");
+    if (slack_) add("+ the peak may have been a little higher");
     return text;
   }
 
@@ -235,8 +236,7 @@ std::string DisagreementText(const Snapshot& snapshot, const DeviceNames& names,
                     process != nullptr ? std::to_string(process->pid) + " " : std::string(), names.of(one.device),
                     TerminalText(one.kind, 40), ScreenBytes(one.bytes_shown), collect::SourceName(one.shown),
                     ScreenBytes(one.bytes_other), collect::SourceName(one.other));
-    AppendStyled(format.columns == 0 ? line : CutToWidth(line, format.columns), Style::kYellow, format.color, &text);
-    text += '\n';
+    AppendLine(line, Style::kYellow, format, &text);
   }
   return text;
 }
@@ -262,8 +262,9 @@ std::string ScreenText(const Snapshot& snapshot, const Arguments& arguments, con
     text = table.Text(format);
   }
   if (hidden != 0) {
-    text += fmt::format("{} dead process{} left nothing live; --all shows {}\n", hidden, hidden == 1 ? "" : "es",
-                        hidden == 1 ? "it" : "them");
+    AppendLine(fmt::format("{} dead process{} left nothing live; --all shows {}", hidden, hidden == 1 ? "" : "es",
+                           hidden == 1 ? "it" : "them"),
+               Style::kPlain, format, &text);
   }
   if (shown.empty()) return text;
   return text + MachineText(snapshot, names, arguments, format) + DisagreementText(snapshot, names, format);

@@ -87,12 +87,11 @@ std::string TablePrinter::Lines(bool with_headings, const std::vector<size_t>& w
   for (const Line& line : lines_) {
     if (line.note) {
       const Cell& note = line.cells.front();
-      AppendStyled(format.columns == 0 ? note.text : CutToWidth(note.text, format.columns, Cut::kEnd), note.style,
-                   format.color, &text);
+      AppendLine(note.text, note.style, format, &text);
     } else {
       AppendRow(line.cells, widths, format, &text);
+      text += '\n';
     }
-    text += '\n';
   }
   return text;
 }

@@ -167,9 +167,7 @@ std::string ScreenText(const ProcessSet& set, const std::vector<Forest>& forests
   for (const Forest& forest : forests) {
     if (forest.tree.root().total.count == 0 && forest.left_out.empty() && forest.imported == 0) continue;
     if (!text.empty()) text += '\n';
-    const std::string head = HeadLine(set, forest);
-    AppendStyled(format.columns == 0 ? head : CutToWidth(head, format.columns), Style::kBold, format.color, &text);
-    text += '\n';
+    AppendLine(HeadLine(set, forest), Style::kBold, format, &text);
     if (forest.tree.root().total.count != 0) text += TreeTable(forest, arguments).Text(format);
     for (const auto& [kind, sum] : forest.left_out) {
       const std::string name = TerminalText(kind, 40);
@@ -177,7 +175,9 @@ std::string ScreenText(const ProcessSet& set, const std::vector<Forest>& forests
           fmt::format("left out: {} {} buffers, whose bytes are no device memory of their own; --kind {} shows them\n",
                       sum.count, name, name);
     }
-    if (forest.imported != 0) text += fmt::format("left out: {} imported buffers\n", forest.imported);
+    if (forest.imported != 0) {
+      AppendLine(fmt::format("left out: {} imported buffers", forest.imported), Style::kPlain, format, &text);
+    }
   }
   return text.empty() ? "No live buffers.\n" : text;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/text_style.hpp"
 
+#include "tools/terminal_text.hpp"
+
 namespace memtally::tools {
 namespace {
 
@@ -30,6 +32,15 @@ void AppendStyled(std::string_view text, Style style, bool color, std::string* s
   *screen += Code(style);
   *screen += text;
   *screen += "\x1b[0m";
+}
+
+void AppendLine(std::string_view line, Style style, const ScreenFormat& format, std::string* screen) {
+  if (format.columns == 0) {
+    AppendStyled(line, style, format.color, screen);
+  } else {
+    AppendStyled(CutToWidth(line, format.columns), style, format.color, screen);
+  }
+  *screen += '\n';
 }
 
 Style FillStyle(uint64_t part, uint64_t whole) {

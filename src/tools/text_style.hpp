@@ -21,6 +21,9 @@ struct ScreenFormat {
 // Appends `text`, in `style` if there are colours.
 void AppendStyled(std::string_view text, Style style, bool color, std::string* screen);
 
+// Appends a line of its own, cut to format.columns.  REQUIRES: safe for a terminal.
+void AppendLine(std::string_view line, Style style, const ScreenFormat& format, std::string* screen);
+
 // Of a bar: red from 90 % on, yellow from 75 % on.  `whole` 0: unknown, plain.
 Style FillStyle(uint64_t part, uint64_t whole);
 
