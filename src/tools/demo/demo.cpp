@@ -26,7 +26,7 @@ struct Arguments {
 };
 
 // The pace of people who read while something goes on above, and of those who scroll back.
-constexpr double kLiveSeconds = 75;
+constexpr double kLiveSeconds = 85;
 constexpr double kPlainSeconds = 30;
 constexpr double kFastSeconds = 8;
 

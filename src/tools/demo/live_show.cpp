@@ -33,16 +33,29 @@
 namespace memtally::tools::demo {
 namespace {
 
-constexpr int kRefreshMs = 250;
+// Between frames.  A story in a hurry has more of them, or it would have to wait for them.
+constexpr double kRefreshMs = 250;
+constexpr double kLeastRefreshMs = 50;
 constexpr uint64_t kHistoryEveryNs = 1'000'000'000;
 constexpr std::array<int, 7> kSignals = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGTSTP, SIGCONT};
+
+top::Tab TabOf(Scene scene) {
+  switch (scene) {
+    case Scene::kChatFailed:
+      return top::Tab::kFailed;
+    case Scene::kChatOldest:
+      return top::Tab::kOldest;
+    default:
+      return top::Tab::kTags;
+  }
+}
 
 class LiveShow {
  public:
   LiveShow(double hurry, double linger_seconds, top::Charset charset, top::CursesScreen* screen,
            top::SignalSource* signals)
       : teller_(&stage_, hurry, linger_seconds), charset_(charset), screen_(*screen), signals_(*signals) {
-    state_.refresh_ms = kRefreshMs;
+    state_.refresh_ms = static_cast<uint64_t>(std::clamp(2 * kRefreshMs / hurry, kLeastRefreshMs, kRefreshMs));
   }
 
   // Returns the signal that asked for an end, 0 if a person or the story did.
@@ -84,7 +97,7 @@ class LiveShow {
       state_.view = top::View::kProcess;
       state_.opened = facts_.chat->key();
       state_.selected = state_.opened;
-      state_.tab = scene == Scene::kChatByTag ? top::Tab::kTags : top::Tab::kOldest;
+      state_.tab = TabOf(scene);
       state_.places = {};
       state_.folds = {};
       if (scene == Scene::kChatOldest) {
@@ -98,7 +111,7 @@ class LiveShow {
 
   // Until it is time for the next frame, or somebody did something.
   void Wait() {
-    const uint64_t end_ns = base::MonotonicNs() + uint64_t{kRefreshMs} * 1'000'000;
+    const uint64_t end_ns = base::MonotonicNs() + state_.refresh_ms * 1'000'000;
     while (!done_) {
       const uint64_t now_ns = base::MonotonicNs();
       if (now_ns >= end_ns) return;

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include <memtally/abi/ledger_format.h>
+
 #include "collect/address_map.hpp"
 #include "tools/screen_units.hpp"
 
@@ -95,28 +97,44 @@ Commands ShowTags(const Facts& facts) {
 
 bool MemoryRanOut(const Facts& facts) { return HoldingOf(facts.chat, "dram").failed_allocations != 0; }
 
-// ", although 80.4 MiB are free: the largest free block has 29.2 MiB", or "".
-std::string WhyItDidNotFit(const Facts& facts, const Holding& dram) {
+std::string TellOutOfMemory(const Facts& facts) {
+  const Holding dram = HoldingOf(facts.chat, "dram");
   const uint64_t free = dram.capacity_bytes - std::min(dram.capacity_bytes, dram.live.bytes_reserved);
-  if (free < dram.failed_requested) return "";
-  std::string text = fmt::format(", although {} are free", ScreenBytes(free));
+  return fmt::format(
+      "The chat server asked for {} more and did not get them{}. The failure is counted, and who held the memory at "
+      "that moment can be seen: {}.",
+      ScreenBytes(dram.failed_requested),
+      free < dram.failed_requested ? "" : fmt::format(", although {} are free", ScreenBytes(free)), Text(dram.live));
+}
+
+// ---- why
+
+// The chat server's account of which an allocation failed; null if there is none.
+const LedgerAccount* FailedAccount(const Facts& facts) {
   for (const LedgerAccount& account : facts.chat->facts.accounts) {
-    if (account.failed_allocations == 0 || !facts.chat->has_buffers) continue;
-    const uint64_t largest = collect::AddressMap(facts.chat->facts, account).largest_free() * account.banks;
-    if (largest < dram.failed_requested) {
-      return fmt::format("{}: the largest free block has {}", text, ScreenBytes(largest));
-    }
+    if (account.failed_allocations != 0) return &account;
+  }
+  return nullptr;
+}
+
+std::string TellWhy(const Facts& facts) {
+  const LedgerAccount* account = FailedAccount(facts);
+  const LedgerAnomaly& failures = facts.chat->facts.anomalies[MEMTALLY_ANOMALY_FAILED_ALLOC];
+  if (account == nullptr || failures.last.empty()) return "Nothing had failed before the chat server died.";
+  const collect::AddressMap map(facts.chat->facts, *account);
+  std::string text = fmt::format(
+      "A buffer takes the same addresses in each of {} banks. The largest free block of a bank has {}, and {} were "
+      "needed: free memory in pieces.",
+      account->banks, ScreenBytes(map.largest_free()), ScreenBytes(failures.last.back().bytes_per_bank));
+  for (const collect::TagShare& share : map.Tags()) {
+    if (share.tag.find(kLeakTag) == std::string::npos) continue;
+    text += fmt::format(" Without the debug copies that block would have {}; 'memtally oom' says so.",
+                        ScreenBytes(share.largest_free_without));
   }
   return text;
 }
 
-std::string TellOutOfMemory(const Facts& facts) {
-  const Holding dram = HoldingOf(facts.chat, "dram");
-  return fmt::format(
-      "The chat server asked for {} more and did not get them{}. The failure is counted, and who held the memory at "
-      "that moment can be seen: {}.",
-      ScreenBytes(dram.failed_requested), WhyItDidNotFit(facts, dram), Text(dram.live));
-}
+Commands ShowWhy(const Facts& facts) { return {{"oom", "--pid", PidOf(facts.chat)}}; }
 
 // ---- kill
 
@@ -171,6 +189,8 @@ std::vector<Step> MakeStory() {
        ShowTags},
       {"out-of-memory", "Out of memory", StepAction::kNothing, 10, MemoryRanOut, AwaitGrowth, TellOutOfMemory,
        Scene::kMachine, ShowPs},
+      {"why", "Why it did not fit", StepAction::kNothing, 9, IsReady, NothingAwaited, TellWhy, Scene::kChatFailed,
+       ShowWhy},
       {"kill", "Killed", StepAction::kKillChatServer, 10, IsChatServerDead, AwaitDeath, TellKill, Scene::kMachine,
        ShowPs},
       {"autopsy", "What the dead held", StepAction::kNothing, 9, IsReady, NothingAwaited, TellAutopsy,

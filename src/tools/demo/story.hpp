@@ -17,6 +17,7 @@ enum class StepAction { kNothing, kStartPrograms, kKillChatServer };
 enum class Scene {
   kMachine,     // all devices and processes
   kChatByTag,   // the chat server's memory, by its own tags
+  kChatFailed,  // its allocations that failed
   kChatOldest,  // its buffers, the oldest first
 };
 
