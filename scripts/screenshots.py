@@ -127,7 +127,17 @@ def picture_dead(machine):
         yield "top-dead", "memtally top: after a kill", top.screen
 
 
-PICTURES = {"top": picture_top, "top-tags": picture_tags, "top-dead": picture_dead}
+def picture_demo(machine):
+    """The demonstration, which has programs of its own."""
+    with Terminal([machine.memtally, "demo"], COLUMNS, 34, machine.environment) as demo:
+        demo.wait_for("Out of memory", PATIENCE)
+        demo.run_for(1.5)
+        yield "demo", "memtally demo", demo.screen
+        demo.press("q")
+        demo.wait_for_end()
+
+
+PICTURES = {"top": picture_top, "top-tags": picture_tags, "top-dead": picture_dead, "demo": picture_demo}
 
 
 def main():

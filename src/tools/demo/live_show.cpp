@@ -55,7 +55,8 @@ class LiveShow {
   LiveShow(double hurry, double linger_seconds, top::Charset charset, top::CursesScreen* screen,
            top::SignalSource* signals)
       : teller_(&stage_, hurry, linger_seconds), charset_(charset), screen_(*screen), signals_(*signals) {
-    state_.refresh_ms = static_cast<uint64_t>(std::clamp(2 * kRefreshMs / hurry, kLeastRefreshMs, kRefreshMs));
+    frame_ms_ = static_cast<uint64_t>(std::clamp(2 * kRefreshMs / hurry, kLeastRefreshMs, kRefreshMs));
+    state_.refresh_ms = frame_ms_;
   }
 
   // Returns the signal that asked for an end, 0 if a person or the story did.
@@ -111,7 +112,7 @@ class LiveShow {
 
   // Until it is time for the next frame, or somebody did something.
   void Wait() {
-    const uint64_t end_ns = base::MonotonicNs() + state_.refresh_ms * 1'000'000;
+    const uint64_t end_ns = base::MonotonicNs() + frame_ms_ * 1'000'000;
     while (!done_) {
       const uint64_t now_ns = base::MonotonicNs();
       if (now_ns >= end_ns) return;
@@ -237,6 +238,7 @@ class LiveShow {
   const top::Charset charset_;
   top::CursesScreen& screen_;
   top::SignalSource& signals_;
+  uint64_t frame_ms_ = 0;
   uint64_t next_history_ns_ = 0;
   bool done_ = false;
   int ended_by_ = 0;

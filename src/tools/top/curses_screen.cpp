@@ -154,7 +154,8 @@ void CursesScreen::Show(const CellGrid& grid) {
     for (int x = 0; x < grid.width(); ++x) {
       const Cell& cell = grid.at(x, y);
       if (cell.width == 0 || (same_size && state.shown->at(x, y) == cell)) continue;
-      const auto role = static_cast<size_t>(cell.style.role);
+      // A selected line has one look, whatever its cells mean.
+      const auto role = static_cast<size_t>(cell.style.selected ? Role::kText : cell.style.role);
       const attr_t attributes = state.attributes[role] | (cell.style.selected ? A_REVERSE : A_NORMAL);
       const auto pair = static_cast<short>(state.has_colors ? role + 1 : 0);
       const std::wstring text = WideText(cell);

@@ -102,6 +102,7 @@ void DrawTable(const DetailTable& table, const ListPlace& place, const Pane& pan
     const size_t i = map->first_line + static_cast<size_t>(y);
     if (i >= table.count) break;
     const DetailLine line = table.line(i);
+    int selectable = body.width();  // a bar that is selected could not be read
     if (line.cells.size() != table.columns.size()) {
       if (!line.cells.empty()) body.Put(0, y, line.cells[0], {line.role});
     } else {
@@ -111,10 +112,12 @@ void DrawTable(const DetailTable& table, const ListPlace& place, const Pane& pan
         PutCell(body, y, table.columns[column.index], column, is_tree ? TreeCell(line, cell, glyphs) : cell,
                 {line.role});
         const bool is_last = column.index + 1 == table.columns.size();
-        if (is_last && line.share) DrawShare(body, column.x, y, column.width, *line.share);
+        if (!is_last || !line.share) continue;
+        DrawShare(body, column.x, y, column.width, *line.share);
+        selectable = column.x;
       }
     }
-    if (i == place.cursor) body.Select(y);
+    if (i == place.cursor) body.Sub(0, y, selectable, 1).Select(0);
     map->targets.push_back({Target::Kind::kDetailLine, {body.area().x, body.area().y + y, body.width(), 1}, i});
   }
   if (table.count == 0) body.Put(0, 0, table.nothing, {Role::kDim});
