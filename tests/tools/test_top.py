@@ -124,7 +124,7 @@ def test_every_key_on_the_machine(top, hold, tmp_path):
     hold("small")
     terminal = top(columns=140)
     terminal.see("RESERVED▼")
-    for key, seen in [("I", "RESERVED▲"), ("N", "PID▲"), (">", "USER▲"), ("<", "PID▲"), ("F6", "USER▲"), (".", "PLACE▲"),
+    for key, seen in [("I", "RESERVED▲"), ("N", "PID▲"), (">", "USER▲"), ("<", "PID▲"), ("F6", "USER▲"), (".", "STATE▲"),
                       (",", "USER▲"), ("A", "ANOM▼"), ("B", "BUFFERS▼"), ("M", "RESERVED▼")]:
         terminal.press(key)
         terminal.see(seen)
@@ -202,6 +202,11 @@ def test_looks_into_a_process(top, hold):
         terminal.see("COMMAND")
         terminal.press("enter")
         terminal.see("1 Tags")
+    # Also while nothing else is looked at.
+    terminal.press("escape", " ")
+    terminal.see("PAUSED", "COMMAND")
+    terminal.press("enter")
+    terminal.see("layer 1", "PAUSED")
     terminal.press("q")
     assert terminal.wait_for_end() == 0
 

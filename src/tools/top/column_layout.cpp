@@ -37,6 +37,9 @@ void PutCell(const Pane& pane, int y, const ColumnSpec& spec, const PlacedColumn
              Style style) {
   if (spec.right) {
     pane.PutRight(place.x + place.width, y, text, style, place.width);
+  } else if (spec.keeps_end && static_cast<int>(TerminalWidth(text)) > place.width) {
+    pane.PutRight(place.x + place.width, y, text, style, place.width - 2);
+    pane.Put(place.x, y, "..", style, place.width);
   } else {
     pane.Put(place.x, y, text, style, place.width);
   }

@@ -17,6 +17,7 @@ struct ColumnSpec {
   bool right = false;      // numbers
   int priority = 0;        // the higher goes first when there is no room
   bool stretches = false;  // takes what is left over
+  bool keeps_end = false;  // of what does not fit, the end is shown: paths
 };
 
 struct PlacedColumn {

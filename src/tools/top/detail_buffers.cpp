@@ -70,7 +70,7 @@ DetailTable BuffersTable(const collect::Snapshot& snapshot, const collect::Proce
   DetailTable table;
   table.columns = {{"RESERVED", 11, true, 0}, {"REQUESTED", 11, true, 4}, {"AGE", 10, true, 1},
                    {"DEV", 3, true, 3},       {"KIND", 10, false, 2},     {"ADDRESS", 14, true, 5},
-                   {"ID", 12, true, 6},       {"THREAD", 8, true, 7},     {"TAG", 12, false, 1, true}};
+                   {"ID", 12, true, 6},       {"THREAD", 8, true, 7},     {"TAG", 12, false, 1, true, true}};
   table.nothing = "No live buffers.";
   table.count = shown + (shown < all ? 1 : 0);
   table.line = [entries = std::move(entries), all, &snapshot, &facts](size_t i) {
@@ -115,7 +115,7 @@ DetailTable EventsTable(const collect::Snapshot& snapshot, const collect::Proces
   DetailTable table;
   table.columns = {{"AGE", 10, true, 0},   {"EVENT", 18, false, 0},    {"DEV", 3, true, 3},
                    {"KIND", 10, false, 2}, {"REQUESTED", 11, true, 1}, {"ADDRESS", 14, true, 5},
-                   {"ID", 12, true, 4},    {"THREAD", 8, true, 6},     {"TAG", 10, false, 2, true}};
+                   {"ID", 12, true, 4},    {"THREAD", 8, true, 6},     {"TAG", 10, false, 2, true, true}};
   table.nothing = "Its flight recorder holds no events.";
   table.count = shown + (shown < all ? 1 : 0);
   table.line = [events = std::move(events), all, &snapshot, &facts](size_t i) {

@@ -27,23 +27,24 @@ std::string TagCell(const LedgerView& facts, uint32_t tag) {
   return path.empty() ? "-" : TerminalText(path, 120, Cut::kBegin);
 }
 
-std::string EventText(const collect::Snapshot& snapshot, const LedgerView& facts, const LedgerEvent& event) {
+std::array<std::string, 2> EventTexts(const collect::Snapshot& snapshot, const LedgerView& facts,
+                                      const LedgerEvent& event) {
+  std::string what = collect::OperationName(event.operation);
   const std::optional<uint64_t> age = collect::AgeNs(snapshot, facts, event.time_ns);
-  std::string text =
-      fmt::format("{}{}", collect::OperationName(event.operation), age ? ", " + ScreenAge(*age) + " ago" : "");
+  if (age) what += ", " + ScreenAge(*age) + " ago";
   const LedgerAccount* account = event.account ? collect::AccountAt(facts, *event.account) : nullptr;
   if (account != nullptr) {
-    text += fmt::format(", device {} {}", DeviceCell(facts, account->device), KindCell(facts, account->kind));
+    what += fmt::format(", device {} {}", DeviceCell(facts, account->device), KindCell(facts, account->kind));
   }
-  text += fmt::format(", id {}", event.id);
-  if (event.address != 0) text += fmt::format(", address {:#x}", event.address);
   if (event.bytes_requested != 0) {
-    text +=
+    what +=
         fmt::format(", {} requested, {} a bank", ScreenBytes(event.bytes_requested), ScreenBytes(event.bytes_per_bank));
   }
-  if (event.thread_id != 0) text += fmt::format(", thread {}", event.thread_id);
-  if (event.tag != 0) text += ", tag " + TagCell(facts, event.tag);
-  return text;
+  std::string where = fmt::format("id {}", event.id);
+  if (event.address != 0) where += fmt::format(", address {:#x}", event.address);
+  if (event.thread_id != 0) where += fmt::format(", thread {}", event.thread_id);
+  if (event.tag != 0) where += ", tag " + TagCell(facts, event.tag);
+  return {what, where};
 }
 
 DetailTable BuildDetail(const collect::Snapshot& snapshot, const collect::Process& process, Tab tab,

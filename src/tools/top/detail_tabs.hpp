@@ -3,6 +3,9 @@
 // The table of each tab; see detail_table.hpp, which says what is required of them.
 #pragma once
 
+#include <array>
+#include <string>
+
 #include "tools/top/detail_table.hpp"
 
 namespace memtally::tools::top {
@@ -27,7 +30,8 @@ std::string KindCell(const LedgerView& facts, uint32_t kind);
 std::string AgeCell(const collect::Snapshot& snapshot, const LedgerView& facts, uint64_t time_ns);
 // The end of its path, "-" without a tag.
 std::string TagCell(const LedgerView& facts, uint32_t tag);
-// An event, in full, as a sentence.
-std::string EventText(const collect::Snapshot& snapshot, const LedgerView& facts, const LedgerEvent& event);
+// An event, in full, in two lines that fit into 80 columns (but for long tags).
+std::array<std::string, 2> EventTexts(const collect::Snapshot& snapshot, const LedgerView& facts,
+                                      const LedgerEvent& event);
 
 }  // namespace memtally::tools::top

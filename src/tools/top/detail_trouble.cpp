@@ -57,7 +57,9 @@ DetailLine TextLine(std::string text, Role role) {
 void AddLast(const collect::Snapshot& snapshot, const LedgerView& facts, const LedgerAnomaly& anomaly,
              std::vector<DetailLine>* lines) {
   for (auto event = anomaly.last.rbegin(); event != anomaly.last.rend(); ++event) {
-    lines->push_back(TextLine("  " + EventText(snapshot, facts, *event), Role::kText));
+    const auto [what, where] = EventTexts(snapshot, facts, *event);
+    lines->push_back(TextLine("  " + what, Role::kText));
+    lines->push_back(TextLine("      " + where, Role::kDim));
   }
 }
 

@@ -126,9 +126,13 @@ bool IsSorted(const ShownColumn& column, const SortOrder& sort) {
 }  // namespace
 
 std::vector<ShownColumn> ProcessColumns(const ProcessList& list, bool by_memory) {
-  std::vector<ShownColumn> columns = {{Column::kPid, "", true},     {Column::kUser, "", true},
-                                      {Column::kPlace, "", true},   {Column::kState, "", true},
-                                      {Column::kDevices, "", true}, {Column::kReserved, "", false}};
+  std::vector<ShownColumn> columns = {{Column::kPid, "", true}, {Column::kUser, "", true}};
+  const bool has_places =
+      std::any_of(list.rows.begin(), list.rows.end(), [](const ProcessRow& row) { return !row.place.empty(); });
+  if (has_places) columns.push_back({Column::kPlace, "", true});
+  columns.push_back({Column::kState, "", true});
+  columns.push_back({Column::kDevices, "", true});
+  columns.push_back({Column::kReserved, "", false});
   if (by_memory) {
     for (size_t i = 0; i < std::min(list.memories.size(), kMostMemories); ++i) {
       columns.push_back({Column::kMemory, list.memories[i], false});

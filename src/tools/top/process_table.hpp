@@ -12,7 +12,7 @@
 
 namespace memtally::tools::top {
 
-// All columns that there are, in their order.
+// All columns that there are, in their order; without that of places where nobody has one.
 std::vector<ShownColumn> ProcessColumns(const ProcessList& list, bool by_memory);
 
 // The heading and as many lines as fit; tells *map what lies where.

@@ -70,6 +70,7 @@ class Watch {
 
   void Update() {
     model.Update(snapshot_, &state);
+    if (!state.opened) asked_.reset();
     // A process that was opened just now has not been read yet.
     if (model.opened() == nullptr || model.opened()->has_buffers || asked_ == state.opened) return;
     asked_ = state.opened;
