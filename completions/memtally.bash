@@ -21,13 +21,26 @@ _memtally() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} subcommand='' word
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case $word in
-      top | ps | buffers | devices | leaks | tags | events | snapshot | oom | replay | demo | bench)
+      top | ps | buffers | devices | leaks | tags | events | snapshot | oom | run | replay | demo | bench)
         subcommand=$word
         break
         ;;
     esac
   done
   COMPREPLY=()
+  if [[ $subcommand == run ]]; then
+    # Behind "--" stands a command, with completions of its own.
+    local at
+    for ((at = 1; at < COMP_CWORD; ++at)); do
+      if [[ ${COMP_WORDS[at]} == -- ]] && declare -F _command_offset >/dev/null; then
+        _command_offset $((at + 1))
+        return
+      elif [[ ${COMP_WORDS[at]} == -- ]]; then
+        mapfile -t COMPREPLY < <(compgen -c -f -- "$current")
+        return
+      fi
+    done
+  fi
   local words='' files='' view='--json --watch --color --no-pager --help'
   case $previous in
     --kind) words='dram l1 l1_small trace system_memory cb dfb kernel cuda_device cuda_managed host_pinned' ;;
@@ -46,12 +59,12 @@ _memtally() {
     --user) words=$(compgen -u) ;;
     --speed) words='recorded max' ;;
     --generate) words='churn cross-thread-frees double-allocations failures' ;;
-    --ledger | --suppressions | --output | -o) files=yes ;;
+    --ledger | --suppressions | --report | --output | -o) files=yes ;;
     --pid) words=$(memtally ps --no-clean-up 2>/dev/null | awk '$1 ~ /^[0-9]+$/ { print $1 }' | sort -u) ;;
     --device | --device-id | --device-index | --limit | --tag | --processes | --name | --kill-after | --random-kill | --repeat | --events | --seed | --refresh | -r | --frames | -d | --seconds | --watch | --bytes | --depth | --older-than | -n) return ;;
     *)
       case $subcommand in
-        '') words='top ps buffers devices leaks tags events snapshot oom replay demo bench --color --no-pager --help --version' ;;
+        '') words='top ps buffers devices leaks tags events snapshot oom run replay demo bench --color --no-pager --help --version' ;;
         bench) words='events --json --quick --help' ;;
         top) words='--refresh --device --readonly --once --frames --ascii --color --help' ;;
         ps) words="--pid --user --state --device --sort --all --no-clean-up $view" ;;
@@ -62,6 +75,7 @@ _memtally() {
         tags) words="--pid --ledger --all --user --state --device --kind --tag --merge --depth --sort --bars $view" ;;
         events) words="--pid --ledger --all --user --state --kind --tag --op --limit --follow $view" ;;
         snapshot) words="--level --pid --ledger --all $view" ;;
+        run) words='--report --name --quiet --fail-on-leak --limit --strict --help --' ;;
         demo) words='--plain --fast --seconds --help' ;;
         replay)
           if [[ $current == -* ]]; then

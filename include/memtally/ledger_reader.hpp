@@ -123,6 +123,7 @@ struct LedgerEvent {
   std::optional<uint32_t> account;
   uint32_t thread_id = 0, tag = 0;
   uint32_t group_low = 0;
+  bool imported = false;  // of another process's memory: in no sum
 };
 
 struct LedgerTag {

@@ -3,6 +3,7 @@
 // The memtally command: finds the subcommand and runs it.
 #include <exception>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -87,7 +88,22 @@ void AddOutputOptions(CLI::App* app) {
       "--no-pager", [&settings] { settings.pager = false; }, "Long screens do not go through a pager");
 }
 
+// Cuts off what stands behind "--" where that is a command to be started, of which not a word is ours to look at.
+std::vector<std::string> TakeCommand(int* argc, char** argv) {
+  int chosen = 1;  // where the subcommand is: behind the options of all
+  while (chosen < *argc && argv[chosen][0] == '-') chosen += std::string_view(argv[chosen]) == "--color" ? 2 : 1;
+  std::vector<std::string> command;
+  if (chosen >= *argc || std::string_view(argv[chosen]) != "run") return command;
+  for (int i = chosen + 1; i < *argc; ++i) {
+    if (std::string_view(argv[i]) != "--") continue;
+    command.assign(argv + i + 1, argv + *argc);
+    *argc = i;
+  }
+  return command;
+}
+
 int Main(int argc, char** argv) {
+  const std::vector<std::string> to_run = TakeCommand(&argc, argv);
   CLI::App app("Shows who holds device memory, down to the buffer, in every process of this machine.", "memtally");
   app.set_version_flag("--version", "memtally " MEMTALLY_VERSION, "Print the version and leave");
   app.get_formatter()->column_width(34);
@@ -107,6 +123,7 @@ int Main(int argc, char** argv) {
   AddReplay(&app, &action);
   AddBench(&app, &action);
   AddDemo(&app, &action);
+  AddRun(&app, &action, to_run);
   for (CLI::App* subcommand : app.get_subcommands({})) subcommand->footer(kFooter);
   try {
     app.parse(argc, argv);

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <functional>
+#include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -35,5 +37,7 @@ void AddReplay(CLI::App* app, Action* action);
 void AddBench(CLI::App* app, Action* action);
 void AddDemo(CLI::App* app, Action* action);
 void AddTop(CLI::App* app, Action* action);
+// `command`: what stands behind "--".
+void AddRun(CLI::App* app, Action* action, std::vector<std::string> command);
 
 }  // namespace memtally::tools

@@ -10,7 +10,7 @@ import pytest
 from conftest import BUILD_DIR, COMMAND, ROOT
 
 VIEWS = ["ps", "buffers", "devices", "leaks", "tags", "events", "snapshot"]
-SUBCOMMANDS = ["top", *VIEWS, "replay", "demo"]
+SUBCOMMANDS = ["top", *VIEWS, "run", "replay", "demo"]
 
 WRONG = [
     ["nonsense"], ["--nonsense"], ["ps", "extra"], ["ps", "--nonsense"], ["ps", "buffers"], ["ps", "--json=maybe"],
@@ -40,7 +40,8 @@ WRONG = [
     ["top", "--refresh", "3600001"], ["top", "-d", "x"], ["top", "-d"], ["top", "--frames", "0"], ["top", "--frames", "-1"],
     ["demo", "x"], ["demo", "--seconds"], ["demo", "--seconds", "x"], ["demo", "--seconds", "0"],
     ["demo", "--seconds", "9", "--fast"], ["demo", "--seconds", "nan"], ["demo", "--nonsense"],
-    ["ps", "\x1b[31m\u202e"],
+    ["run"], ["run", "--"], ["run", "ls"], ["run", "--nonsense", "--", "ls"], ["run", "--limit", "x", "--", "ls"],
+    ["run", "\x1b[31m\u202e"], ["run", "--limit", "\x1b[31m\u202e", "--", "ls"], ["ps", "\x1b[31m\u202e"],
 ]
 
 

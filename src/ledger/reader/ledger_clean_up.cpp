@@ -6,6 +6,8 @@
 // be looked up, and a process that closed a descriptor of its ledger would pass for dead.  While a file is changed or
 // removed, a lock of an open file description is held on its byte 0: a second clean-up stays away, a tracker that would
 // still start with this file is refused, and no reader takes it for a sign of life.
+#include "ledger/reader/ledger_clean_up.hpp"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -68,6 +70,21 @@ bool IsEvidence(const LedgerView& view) {
 class CleanUp {
  public:
   CleanUp(std::string directory, CleanUpResult* result) : directory_(std::move(directory)), result_(result) {}
+
+  // The file of this name alone, if it has no evidence.
+  void RunFor(const std::string& name) {
+    at_ = base::Fd(open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    struct stat status {};
+    LedgerError error;
+    if (!at_.valid() || !IsOurs(name, &status)) return;
+    const std::unique_ptr<LedgerReader> ledger = LedgerReader::Open(PathOf(name), &error);
+    Hold hold;
+    LedgerView view;
+    if (ledger && ledger->liveness() == Liveness::kDead && Take(name, status, &hold) &&
+        ledger->Read(ReadLevel::kTotals, &view, &error) && view.liveness == Liveness::kDead && !IsEvidence(view)) {
+      Remove(name, hold);
+    }
+  }
 
   void Run(uint64_t cap_bytes) {
     if (!ListNames()) return;
@@ -261,6 +278,18 @@ CleanUpResult CleanUpDeadLedgers(uint64_t cap_bytes) {
     // What was done so far is whole in itself; the next clean-up goes on.
   }
   return result;
+}
+
+bool reader::RemoveIfWithoutEvidence(const std::string& path) {
+  CleanUpResult result;
+  try {
+    const size_t slash = path.rfind('/');
+    if (slash == std::string::npos) return false;
+    CleanUp(path.substr(0, slash), &result).RunFor(path.substr(slash + 1));
+  } catch (const std::exception&) {
+    // Nobody minds: the next clean-up removes it.
+  }
+  return result.removed_files != 0;
 }
 
 }  // namespace memtally

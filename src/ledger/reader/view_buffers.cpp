@@ -159,6 +159,7 @@ LedgerEvent ViewBuilder::DecodeEvent(const memtally_event& event, uint32_t lane,
   if (account_[account].known) out.account = account;
   out.thread_id = ThreadId(ThreadOf(event.record));
   out.tag = TagOf(event.record);
+  out.imported = (FlagsOf(event.record) & MEMTALLY_FLAG_IMPORTED) != 0;
   if (out.operation != MEMTALLY_OP_REPLACE) out.group_low = SecondOf(event);
   return out;
 }
