@@ -21,14 +21,14 @@ _memtally() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} subcommand='' word
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case $word in
-      top | ps | buffers | devices | leaks | tags | events | snapshot | oom | run | replay | demo | bench)
+      top | ps | buffers | devices | leaks | tags | events | snapshot | oom | run | doctor | replay | demo | bench)
         subcommand=$word
         break
         ;;
     esac
   done
   COMPREPLY=()
-  if [[ $subcommand == run ]]; then
+  if [[ $subcommand == run || $subcommand == doctor ]]; then
     # Behind "--" stands a command, with completions of its own.
     local at
     for ((at = 1; at < COMP_CWORD; ++at)); do
@@ -64,7 +64,7 @@ _memtally() {
     --device | --device-id | --device-index | --limit | --tag | --processes | --name | --kill-after | --random-kill | --repeat | --events | --seed | --refresh | -r | --frames | -d | --seconds | --watch | --bytes | --depth | --older-than | -n) return ;;
     *)
       case $subcommand in
-        '') words='top ps buffers devices leaks tags events snapshot oom run replay demo bench --color --no-pager --help --version' ;;
+        '') words='top ps buffers devices leaks tags events snapshot oom run doctor replay demo bench --color --no-pager --help --version' ;;
         bench) words='events --json --quick --help' ;;
         top) words='--refresh --device --readonly --once --frames --ascii --color --help' ;;
         ps) words="--pid --user --state --device --sort --all --no-clean-up $view" ;;
@@ -75,7 +75,8 @@ _memtally() {
         tags) words="--pid --ledger --all --user --state --device --kind --tag --merge --depth --sort --bars $view" ;;
         events) words="--pid --ledger --all --user --state --kind --tag --op --limit --follow $view" ;;
         snapshot) words="--level --pid --ledger --all $view" ;;
-        run) words='--report --name --quiet --fail-on-leak --limit --strict --help --' ;;
+        doctor) words='--json --color --no-pager --help --' ;;
+        run) words='--report --name --quiet --fail-on-leak --suppressions --limit --strict --help --' ;;
         demo) words='--plain --fast --seconds --help' ;;
         replay)
           if [[ $current == -* ]]; then

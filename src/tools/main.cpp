@@ -93,7 +93,8 @@ std::vector<std::string> TakeCommand(int* argc, char** argv) {
   int chosen = 1;  // where the subcommand is: behind the options of all
   while (chosen < *argc && argv[chosen][0] == '-') chosen += std::string_view(argv[chosen]) == "--color" ? 2 : 1;
   std::vector<std::string> command;
-  if (chosen >= *argc || std::string_view(argv[chosen]) != "run") return command;
+  if (chosen >= *argc) return command;
+  if (const std::string_view name = argv[chosen]; name != "run" && name != "doctor") return command;
   for (int i = chosen + 1; i < *argc; ++i) {
     if (std::string_view(argv[i]) != "--") continue;
     command.assign(argv + i + 1, argv + *argc);
@@ -124,6 +125,7 @@ int Main(int argc, char** argv) {
   AddBench(&app, &action);
   AddDemo(&app, &action);
   AddRun(&app, &action, to_run);
+  AddDoctor(&app, &action, to_run);
   for (CLI::App* subcommand : app.get_subcommands({})) subcommand->footer(kFooter);
   try {
     app.parse(argc, argv);

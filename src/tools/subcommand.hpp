@@ -38,6 +38,7 @@ void AddBench(CLI::App* app, Action* action);
 void AddDemo(CLI::App* app, Action* action);
 void AddTop(CLI::App* app, Action* action);
 // `command`: what stands behind "--".
+void AddDoctor(CLI::App* app, Action* action, std::vector<std::string> command);
 void AddRun(CLI::App* app, Action* action, std::vector<std::string> command);
 
 }  // namespace memtally::tools

@@ -135,13 +135,30 @@ def test_leak_is_a_failed_check(launch, program):
     launch(program, *leak)
     report = launch(program, *leak, options=["--fail-on-leak"], code=3)
     assert [failed["check"] for failed in report["checks"]["failed"]] == ["leak"]
-    assert "CHECK FAILED (leak): 1 buffer was of 1 process never given back: 1.0 MiB" in launch.done.stderr
+    assert "CHECK FAILED (leak): 1 buffer of 1 process was never given back: 1.0 MiB" in launch.done.stderr
     # What a close released is none, and the command's own code goes first.
     report = launch(program, *leak, "close", options=["--fail-on-leak"])
     assert [(r["held"]["count"], r["kind"]) for r in report["processes"][0]["released"]] == [(1, "dram")]
     report = launch(program, *leak, "exit", 5, options=["--fail-on-leak"], code=5)
     assert [failed["check"] for failed in report["checks"]["failed"]] == ["leak"]
     assert "CHECK FAILED (leak)" in launch.done.stderr
+
+
+def test_suppressed_leaks(launch, memtally, program, tmp_path):
+    known = tmp_path / "known"
+    known.write_text("# weights\nload*\n")
+    steps = ["device", 1, "push", "load weights", "alloc", 1, 3 * MIB, "pop", "alloc", 2, MIB]
+    options = ["--fail-on-leak", "--suppressions", known]
+    report = launch(program, *steps, "free", 2, options=options)
+    assert [left["suppressed"] for left in report["processes"][0]["left"]] == [True]
+    assert "suppressed leaks: 1 buffer, 3.0 MiB" in launch.done.stderr and "LEAKED" not in launch.done.stderr
+    launch(program, *steps, options=options, code=3)
+    assert "1 buffer of 1 process was never given back: 1.0 MiB" in launch.done.stderr
+    launch(program, *steps, options=["--fail-on-leak"], code=3, MEMTALLY_LEAK_SUPPRESSIONS=str(known))
+    assert "1.0 MiB" in launch.done.stderr.splitlines()[-1]
+    known.write_text("load[\n")
+    done = memtally.run("run", *options, "--", program, "say", "started", code=1)
+    assert done.stdout == "" and str(known) in done.stderr
 
 
 def test_limits(launch, program):

@@ -37,6 +37,7 @@ struct Arguments {
   std::vector<std::string> command;
   std::string name;
   std::string report;
+  std::string suppressions;
   std::vector<std::string> limits;
   bool quiet = false;
   RunChecks checks;
@@ -67,6 +68,13 @@ int Run(const Arguments& arguments) {
   ReportFile report;
   std::string error;
   if (!arguments.report.empty() && !report.Prepare(arguments.report, &error)) {
+    Complain(error);
+    return kFailure;
+  }
+  Suppressions suppressions;
+  const char* named = getenv("MEMTALLY_LEAK_SUPPRESSIONS");
+  const std::string file = arguments.suppressions.empty() && named != nullptr ? named : arguments.suppressions;
+  if (!file.empty() && !suppressions.Read(file, &error)) {
     Complain(error);
     return kFailure;
   }
@@ -114,6 +122,7 @@ int Run(const Arguments& arguments) {
   facts.ended_ns = base::MonotonicNs();
   facts.started_ns = child.started_ns();
   observer.Finish(&facts);
+  Suppress(&suppressions, &facts);
 
   const std::vector<Failing> failing = Judge(facts, arguments.checks);
   const int code = ExitCodeOf(facts, failing);
@@ -139,6 +148,9 @@ void AddRun(CLI::App* app, Action* action, std::vector<std::string> command) {
   run->add_flag("--quiet,-q", arguments->quiet, "No summary; checks that fail are still said");
   run->add_flag("--fail-on-leak", arguments->checks.fail_on_leak,
                 "Exit with 3 if a process ended without giving back what it held, or closing its device");
+  run->add_option("--suppressions", arguments->suppressions,
+                  "Leaks that are known, by tag; otherwise what MEMTALLY_LEAK_SUPPRESSIONS names")
+      ->type_name("FILE");
   run->add_option("--limit", arguments->limits,
                   "Exit with 3 if the peak is above SIZE: of each memory of a device, or with SIZE:KIND of that kind "
                   "(1GiB, 512MiB:l1); may be given more than once")

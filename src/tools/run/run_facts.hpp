@@ -76,7 +76,8 @@ struct TagSum {
   size_t place = 0;  // index into RunFacts::places
   std::string tag;
   Amount amount;
-  uint64_t oldest_ns = 0;  // when the oldest was allocated
+  uint64_t oldest_ns = 0;   // when the oldest was allocated
+  bool suppressed = false;  // known and wanted: no leak
 };
 
 struct RunProcess {

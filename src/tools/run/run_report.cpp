@@ -209,6 +209,7 @@ class Report {
       json_.Field("tag", sum.tag);
       WriteAmount("held", sum.amount);
       json_.Field("oldest_ns", sum.oldest_ns);
+      json_.Flag("suppressed", sum.suppressed);
       json_.EndObject();
     });
   }

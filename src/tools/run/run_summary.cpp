@@ -234,9 +234,16 @@ class Summary {
   void Left(const char* heading, size_t most, std::vector<TagSum> RunProcess::*which) {
     // By place and tag, over all processes.
     Amount all;
+    Amount suppressed;
     std::map<std::pair<size_t, std::string>, std::pair<Amount, std::vector<const RunProcess*>>> sums;
     for (const RunProcess& process : facts_.processes) {
       for (const TagSum& one : process.*which) {
+        if (one.suppressed) {
+          suppressed.count += one.amount.count;
+          suppressed.bytes_requested += one.amount.bytes_requested;
+          suppressed.bytes_reserved += one.amount.bytes_reserved;
+          continue;
+        }
         auto& [amount, processes] = sums[{one.place, one.tag}];
         for (Amount* sum : {&amount, &all}) {
           sum->count += one.amount.count;
@@ -245,6 +252,10 @@ class Summary {
         }
         processes.push_back(&process);
       }
+    }
+    if (suppressed.count != 0) {
+      Line("suppressed leaks: {} buffer{}, {}", suppressed.count, suppressed.count == 1 ? "" : "s",
+           BytesOf(suppressed));
     }
     if (sums.empty()) return;
     std::vector<decltype(sums)::const_iterator> order;

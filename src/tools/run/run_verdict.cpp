@@ -28,16 +28,19 @@ void JudgeLeaks(const RunFacts& facts, std::vector<Failing>* failing) {
   uint64_t processes = 0;
   Amount sum;
   for (const RunProcess& process : facts.processes) {
-    processes += process.left.empty() ? 0 : 1;
+    bool any = false;
     for (const TagSum& left : process.left) {
+      if (left.suppressed) continue;
+      any = true;
       sum.count += left.amount.count;
       sum.bytes_reserved += left.amount.bytes_reserved;
     }
+    processes += any ? 1 : 0;
   }
   if (sum.count == 0) return;
-  failing->push_back({"leak", fmt::format("{} buffer{} of {} process{} never given back: {} reserved", sum.count,
-                                          sum.count == 1 ? " was" : "s were", processes, processes == 1 ? "" : "es",
-                                          ScreenBytes(sum.bytes_reserved))});
+  failing->push_back({"leak", fmt::format("{} buffer{} of {} process{} {} never given back: {} reserved", sum.count,
+                                          sum.count == 1 ? "" : "s", processes, processes == 1 ? "" : "es",
+                                          sum.count == 1 ? "was" : "were", ScreenBytes(sum.bytes_reserved))});
 }
 
 void JudgeLimit(const RunFacts& facts, const SizeLimit& limit, std::vector<Failing>* failing) {
@@ -108,6 +111,12 @@ std::vector<NamedSum> LossesOf(const RunFacts& facts) {
     }
   }
   return sums;
+}
+
+void Suppress(Suppressions* suppressions, RunFacts* facts) {
+  for (RunProcess& process : facts->processes) {
+    for (TagSum& left : process.left) left.suppressed = suppressions->Find(left.tag) != nullptr;
+  }
 }
 
 std::vector<Failing> Judge(const RunFacts& facts, const RunChecks& checks) {

@@ -8,6 +8,7 @@
 
 #include "tools/run/run_facts.hpp"
 #include "tools/run/size_limit.hpp"
+#include "tools/suppressions.hpp"
 
 namespace memtally::tools {
 
@@ -22,6 +23,9 @@ struct Failing {
   std::string check;  // "leak", "limit", "strict"
   std::string what;   // safe for a terminal
 };
+
+// Marks what processes left under tags that are known to leak.
+void Suppress(Suppressions* suppressions, RunFacts* facts);
 
 std::vector<Failing> Judge(const RunFacts& facts, const RunChecks& checks);
 
