@@ -46,11 +46,14 @@ void LaneCopy::Copy(LedgerBytes& bytes, const Wish& wish, Claims& claims, Gaps& 
   const uint64_t sequence = bytes.ReadValue<uint64_t>(offset_);
   if (taken_back_ && (went_on_ || sequence != sequence_)) {  // it went on after all
     taken_back_ = went_on_ = false;
-    *words_changed = !old_words_.empty();
+    const bool had_words = !old_words_.empty();
     old_words_.clear();
     slots_.Clear();
     loads_ = 0;
-    if (*words_changed) return;
+    if (had_words) {
+      *words_changed = true;  // which another lane may have set, too: never back to false
+      return;
+    }
   }
   const bool stopped = sequence == sequence_;
   sequence_ = sequence;
