@@ -55,7 +55,10 @@ class Watched:
         while time.monotonic() < end:
             if not select.select([self.fd], [], [], max(0, end - time.monotonic()))[0]:
                 break
-            data = os.read(self.fd, 1 << 16)
+            try:
+                data = os.read(self.fd, 1 << 16)
+            except OSError:  # it has ended
+                break
             self.written += len(data)
             tail = (tail + data)[-(1 << 17):]
             if until is not None and until in tail:
@@ -75,8 +78,11 @@ class Watched:
     def end(self):
         os.kill(self.pid, signal.SIGTERM)
         end = time.monotonic() + 5
-        while time.monotonic() < end and os.waitpid(self.pid, os.WNOHANG)[0] == 0:
+        while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
             self.read(0.05)
+            if time.monotonic() > end:
+                os.kill(self.pid, signal.SIGKILL)
+            time.sleep(0.01)
         os.close(self.fd)
 
 
@@ -135,6 +141,7 @@ def main():
         started.append(subprocess.Popen([arguments.command, "replay", "resnet50-n150", "--loop", "--speed", "recorded",
                                          "--processes", str(arguments.processes - still)], **quiet))
         wait_for(arguments.command, environment, arguments.processes)
+        time.sleep(2)  # until they hold what they are to hold
         top = [arguments.command, "top", "-r", str(arguments.refresh)]
         first = []
         for _ in range(9):
