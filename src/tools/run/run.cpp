@@ -152,13 +152,11 @@ void AddRun(CLI::App* app, Action* action, std::vector<std::string> command) {
                   "Leaks that are known, by tag; otherwise what MEMTALLY_LEAK_SUPPRESSIONS names")
       ->type_name("FILE");
   run->add_option("--limit", arguments->limits,
-                  "Exit with 3 if the peak is above SIZE: of each memory of a device, or with SIZE:KIND of that kind "
-                  "(1GiB, 512MiB:l1); may be given more than once")
+                  "Exit with 3 if the peak of a memory, or of KIND, is above SIZE (1GiB, 512MiB:l1); repeatable")
       ->type_name("SIZE[:KIND]")
       ->take_all();
   run->add_flag("--strict", arguments->checks.strict,
-                "Exit with 3 at any anomaly (but frees after a close), failed allocation or loss, or if nothing was "
-                "tracked; do not start what cannot be tracked");
+                "Exit with 3 at an anomaly, a failed allocation or a loss; do not start what cannot be tracked");
   run->allow_extras();
   run->callback([arguments, action, run] {
     const std::vector<std::string> extras = run->remaining();
