@@ -21,7 +21,7 @@ uint64_t OwnPidNamespace();
 // What /proc/<pid>/stat says.
 struct ProcessStat {
   bool exists = false;
-  bool gone = false;         // a zombie: dead, only not yet waited for
+  bool gone = false;  // a zombie: dead, only not yet waited for
   uint32_t parent_pid = 0;
   uint64_t start_ticks = 0;  // field 22, clock ticks since boot
 };

@@ -65,9 +65,7 @@ struct ThreadBlock {
 
   // For this thread: what it did with the block until now comes before what the thread does that takes the block over.
   // Needed by calls that look at the block without entering it, which end with no change of its state.
-  void ReleaseToSuccessor() {
-    thread_id.store(thread_id.load(std::memory_order_relaxed), std::memory_order_release);
-  }
+  void ReleaseToSuccessor() { thread_id.store(thread_id.load(std::memory_order_relaxed), std::memory_order_release); }
 };
 static_assert(sizeof(ThreadBlock) <= 4096);
 

@@ -39,7 +39,10 @@ bool ParseLedgerName(std::string_view path, LedgerName* name) {
   return name->is_control || path == ".ledger";
 }
 
-std::string LedgerDirectory() { return LedgerDirectoryIsNamed() ? getenv("MEMTALLY_DIR") : "/dev/shm"; }
+std::string LedgerDirectory() {
+  const char* named = getenv("MEMTALLY_DIR");
+  return named != nullptr && *named != '\0' ? named : "/dev/shm";
+}
 
 bool LedgerDirectoryIsNamed() {
   const char* named = getenv("MEMTALLY_DIR");
