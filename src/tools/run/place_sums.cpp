@@ -95,6 +95,7 @@ void SumPlaces(const std::vector<std::vector<AccountPlace>>& accounts, std::vect
       }
     }
   }
+  sampled.resize(std::max(sampled.size(), facts->places.size()));
   for (size_t index = 0; index < facts->places.size(); ++index) {
     RunPlace& place = facts->places[index];
     std::vector<Stay>& of_place = stays[index];
@@ -106,7 +107,7 @@ void SumPlaces(const std::vector<std::vector<AccountPlace>>& accounts, std::vect
       place.peak_reserved = std::max(place.peak_reserved, stay.reached_reserved);
       place.peak_requested = std::max(place.peak_requested, stay.reached_requested);
     }
-    SampledPlace seen = index < sampled.size() ? std::move(sampled[index]) : SampledPlace{};
+    SampledPlace& seen = sampled[index];
     // With one process and one kind, the ledger's own peak is the best that can be known.
     if (of_place.size() > 1 || place.kinds > 1) {
       place.peak_reserved = std::max({place.peak_reserved, seen.reserved, seen.by_requested ? 0 : seen.best});
