@@ -76,7 +76,7 @@ _memtally() {
         events) words="--pid --ledger --all --user --state --kind --tag --op --limit --follow $view" ;;
         snapshot) words="--level --pid --ledger --all $view" ;;
         doctor) words='--json --color --no-pager --help --' ;;
-        run) words='--report --name --quiet --fail-on-leak --suppressions --limit --strict --help --' ;;
+        run) words='--report --name --quiet --no-hooks --fail-on-leak --suppressions --limit --strict --help --' ;;
         demo) words='--plain --fast --seconds --help' ;;
         replay)
           if [[ $current == -* ]]; then

@@ -343,7 +343,8 @@ def test_streams_pass_through(memtally):
 
 
 def test_environment(memtally, program):
-    library = str(BUILD_DIR / "src/track/libmemtally.so.0")
+    tracker = str(BUILD_DIR / "src/track/libmemtally.so.0")
+    library = f"{tracker}:{BUILD_DIR / 'src/track/hooks/ttmetal/libmemtally_ttmetal.so'}"
     done = memtally.run("run", "-q", "--", program, "env", "LD_PRELOAD", "env", "MEMTALLY_DIR", "env", "MEMTALLY_LAUNCH")
     preload, folder, launch = done.stdout.splitlines()
     assert preload == f"LD_PRELOAD={library}"
@@ -354,6 +355,10 @@ def test_environment(memtally, program):
     assert done.stdout == f"LD_PRELOAD={library}:{libc}\n"
     done = memtally.run("run", "-q", "--", COMMAND, "run", "-q", "--", program, "env", "LD_PRELOAD", LD_PRELOAD=libc)
     assert done.stdout == f"LD_PRELOAD={library}:{libc}\n"
+    done = memtally.run("run", "-q", "--no-hooks", "--", program, "env", "LD_PRELOAD")
+    assert done.stdout == f"LD_PRELOAD={tracker}\n"
+    done = memtally.run("run", "-q", "--no-hooks", "--", COMMAND, "run", "-q", "--", program, "env", "LD_PRELOAD")
+    assert sorted(done.stdout.strip().removeprefix("LD_PRELOAD=").split(":")) == sorted(library.split(":"))
 
 
 def test_it_runs_as_under_time(memtally, program):

@@ -40,11 +40,12 @@ class Board:
             pytest.skip(str(error))
 
     def start(self, program, *arguments, version=ttnn_environment.NEWEST, board="n150", preload=(TRACKER, HOOK),
-              **variables):
+              under=(), **variables):
+        """Starts a program of this folder; `under` is a command that starts it."""
         environment = self.environment(version)
         given = {name: value for name, value in environment.variables(board).items() if not name.startswith("MEMTALLY")}
         given.update(MEMTALLY_DIR=str(self.folder), LD_PRELOAD=":".join(map(str, preload)), **variables)
-        return subprocess.Popen([environment.python, PROGRAMS / program, *map(str, arguments)], env=given,
+        return subprocess.Popen([*map(str, under), environment.python, PROGRAMS / program, *map(str, arguments)], env=given,
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def run(self, program, *arguments, code=0, timeout=300, **options):

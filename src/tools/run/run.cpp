@@ -40,6 +40,7 @@ struct Arguments {
   std::string suppressions;
   std::vector<std::string> limits;
   bool quiet = false;
+  bool no_hooks = false;
   RunChecks checks;
 };
 
@@ -80,6 +81,7 @@ int Run(const Arguments& arguments) {
   }
   const char* search = getenv("PATH");
   TrackingSetup setup = LookAtTracking();
+  if (arguments.no_hooks) setup.hooks.clear();
   RunFacts facts;
   facts.command = arguments.command;
   facts.launch_id = NewLaunchId();
@@ -111,7 +113,10 @@ int Run(const Arguments& arguments) {
   observer.Prepare();
   const ChildCommand command{facts.inspection.path, arguments.command,
                              LaunchEnvironment(setup, facts.inspection, facts.launch_id)};
-  if (setup.tracks) facts.library = setup.library;
+  if (setup.tracks) {
+    facts.library = setup.library;
+    facts.hooks = setup.hooks;
+  }
   Child child;
   facts.started_realtime_ns = base::RealtimeNs();
   if (const int failed = child.Start(command); failed != 0) return SayWhyNot(facts.inspection, failed);
@@ -146,6 +151,8 @@ void AddRun(CLI::App* app, Action* action, std::vector<std::string> command) {
   run->add_option("--name", arguments->name, "What summary and report call this run; otherwise the command's name")
       ->type_name("NAME");
   run->add_flag("--quiet,-q", arguments->quiet, "No summary; checks that fail are still said");
+  run->add_flag("--no-hooks", arguments->no_hooks,
+                "Preload no library that watches a framework (TT-Metal): only what reports by itself is tracked");
   run->add_flag("--fail-on-leak", arguments->checks.fail_on_leak,
                 "Exit with 3 if a process ended without giving back what it held, or closing its device");
   run->add_option("--suppressions", arguments->suppressions,

@@ -114,9 +114,10 @@ struct RunFacts {
   LaunchId launch_id{};
   std::string ledger_directory;
   CommandFacts inspection;
-  std::string library;            // "" none was preloaded
-  std::vector<Finding> warnings;  // what else is to be known about this launch
-  int status = 0;                 // of the command, as of waitpid
+  std::string library;             // "" none was preloaded
+  std::vector<std::string> hooks;  // that were preloaded with it
+  std::vector<Finding> warnings;   // what else is to be known about this launch
+  int status = 0;                  // of the command, as of waitpid
   uint64_t started_ns = 0, ended_ns = 0;
   uint64_t started_realtime_ns = 0;
 

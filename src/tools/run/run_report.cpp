@@ -82,6 +82,7 @@ class Report {
     json_.Field("ledger_directory", facts_.ledger_directory);
     json_.Field("program", facts_.inspection.program);
     json_.Field("library", facts_.library);
+    Array("hooks", facts_.hooks, [this](const std::string& hook) { json_.String(hook); });
     json_.Key("findings");
     json_.BeginArray();
     for (const auto* list : {&facts_.inspection.findings, &facts_.warnings}) {

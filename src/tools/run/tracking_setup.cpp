@@ -12,8 +12,10 @@
 #include <cstring>
 #include <filesystem>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "collect/host.hpp"
 #include "tools/output.hpp"
@@ -94,19 +96,27 @@ void Set(std::vector<std::string>* environment, const std::string& name, const s
   environment->push_back(prefix + value);
 }
 
-}  // namespace
-
-std::string FindTracker(std::vector<std::string>* looked) {
+// The first that is there: `name` in the folder where installed libraries are, seen from the command, or `built`.
+std::string FindLibrary(const char* name, const char* built, std::vector<std::string>* looked) {
   std::error_code ignored;
   const fs::path executable = fs::read_symlink("/proc/self/exe", ignored);
   std::vector<fs::path> places;
-  if (!executable.empty()) places.push_back(executable.parent_path() / MEMTALLY_INSTALLED_LIBRARY);
-  places.emplace_back(MEMTALLY_BUILT_LIBRARY);
+  if (!executable.empty()) places.push_back(executable.parent_path() / MEMTALLY_INSTALLED_LIBRARIES / name);
+  places.emplace_back(built);
   for (const fs::path& place : places) {
     looked->push_back(place.lexically_normal().string());
     if (fs::is_regular_file(place, ignored)) return looked->back();
   }
   return "";
+}
+
+// Whether LD_PRELOAD can name it: the loader takes spaces and colons for separators.
+bool CanPreload(const std::string& path) { return path.find_first_of(": ") == std::string::npos; }
+
+}  // namespace
+
+std::string FindTracker(std::vector<std::string>* looked) {
+  return FindLibrary("libmemtally.so.0", MEMTALLY_BUILT_LIBRARY, looked);
 }
 
 TrackingSetup LookAtTracking() {
@@ -118,12 +128,16 @@ TrackingSetup LookAtTracking() {
     setup.warnings.push_back({"library",
                               fmt::format("libmemtally.so.0 is not where it was installed: {}", Shown(looked.front())),
                               "install memtally again"});
-  } else if (setup.library.find_first_of(": ") != std::string::npos) {
+  } else if (!CanPreload(setup.library)) {
     setup.tracks = false;
     setup.warnings.push_back(
         {"library", fmt::format("{}: LD_PRELOAD cannot name a path with a space or a colon", Shown(setup.library)),
          "install memtally elsewhere"});
     setup.library.clear();
+  } else {
+    std::vector<std::string> ignored;
+    std::string hook = FindLibrary("libmemtally_ttmetal.so", MEMTALLY_BUILT_TTMETAL_HOOK, &ignored);
+    if (!hook.empty() && CanPreload(hook)) setup.hooks.push_back(std::move(hook));
   }
   for (const char* variable : {"MEMTALLY", "TT_ALLOC_TRACKING_ENABLED"}) {
     if (!IsZero(variable)) continue;
@@ -147,8 +161,14 @@ std::vector<std::string> LaunchEnvironment(const TrackingSetup& setup, const Com
   if (!setup.library.empty() && !harmful) {
     const char* before = getenv("LD_PRELOAD");
     const std::string_view list = before != nullptr ? before : "";
-    if (!Lists(list, setup.library)) {
-      Set(&environment, "LD_PRELOAD", list.empty() ? setup.library : fmt::format("{}:{}", setup.library, list));
+    std::vector<std::string_view> added;
+    if (!Lists(list, setup.library)) added.push_back(setup.library);
+    for (const std::string& hook : setup.hooks) {
+      if (!Lists(list, hook)) added.push_back(hook);
+    }
+    if (!added.empty()) {
+      if (!list.empty()) added.push_back(list);
+      Set(&environment, "LD_PRELOAD", fmt::format("{}", fmt::join(added, ":")));
     }
   }
   if (command.needs_asan_order && command.can_preload) {

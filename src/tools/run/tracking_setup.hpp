@@ -13,10 +13,11 @@
 namespace memtally::tools {
 
 struct TrackingSetup {
-  std::string library;            // libmemtally.so.0, "" not found
-  std::string ledger_directory;   // where the tracker will put ledgers
-  std::vector<Finding> warnings;  // "disabled", "directory", "library", "preload"
-  bool tracks = true;             // false: nothing will be tracked, for one of the warnings
+  std::string library;             // libmemtally.so.0, "" not found
+  std::vector<std::string> hooks;  // libraries for single frameworks, preloaded behind it; those that were installed
+  std::string ledger_directory;    // where the tracker will put ledgers
+  std::vector<Finding> warnings;   // "disabled", "directory", "library", "preload"
+  bool tracks = true;              // false: nothing will be tracked, for one of the warnings
 };
 
 // Looks at this process's own environment, which the command will have, too.
@@ -26,7 +27,7 @@ TrackingSetup LookAtTracking();
 // has the places.
 std::string FindTracker(std::vector<std::string>* looked);
 
-// This process's environment with what a launch adds.  What was preloaded before stays, behind libmemtally.
+// This process's environment with what a launch adds.  What was preloaded before stays, behind libmemtally and hooks.
 std::vector<std::string> LaunchEnvironment(const TrackingSetup& setup, const CommandFacts& command,
                                            const LaunchId& launch);
 
