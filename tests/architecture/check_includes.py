@@ -46,6 +46,7 @@ INSTALLED = {
     "track.h": "api",
     "track.hpp": "api",
     "tt_metal.hpp": "api",
+    "hook.h": "api",
     "ledger_reader.hpp": "ledger",
     "channel.hpp": "channel",
 }

@@ -7,6 +7,7 @@ import re
 import resource
 import shutil
 import subprocess
+import sys
 
 import pytest
 from conftest import BUILD_DIR, COMMAND
@@ -129,6 +130,8 @@ def test_commands(doctor, tmp_path):
     document = doctor("--", "cat", "train.py")
     assert document["command"]["can_preload"] and os.path.basename(document["command"]["program"]) == "cat"
     doctor.says("command", "ok", "libmemtally will be loaded")
+    assert document["command"]["frameworks"] == []
+    doctor.says("hooks", "ok", "it loads no framework")
     script = tmp_path / "script"
     script.write_text("#!/bin/sh\n")
     script.chmod(0o755)
@@ -142,6 +145,36 @@ def test_commands(doctor, tmp_path):
         document = doctor("--", tmp_path / "static", code=1)
         assert document["command"]["failure"] == 0 and not document["command"]["can_preload"]
         doctor.says("command", "problem", "will not be tracked")
+
+
+def test_a_package_without_its_library(doctor, tmp_path):
+    """Python finds it, and nothing of it is imported."""
+    package = tmp_path / "ttnn"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit(1)\n")
+    document = doctor("--", sys.executable, "model.py", PYTHONPATH=str(tmp_path))
+    assert document["command"]["frameworks"] == []
+    doctor.says("hooks", "warning", f"the package ttnn in {package} has no libtt_metal.so")
+    (package / "libtt_metal.so").write_bytes(b"no library")
+    doctor("--", sys.executable, "model.py", PYTHONPATH=str(tmp_path), code=1)
+    doctor.says("hooks", "problem", "cannot be looked at: ")
+
+
+def test_a_program_with_another_library_of_that_name(doctor, tmp_path):
+    """The loader says what a program loads; what the hook needs is not in it."""
+    (tmp_path / "library.c").write_text("int something = 1;\n")
+    (tmp_path / "program.c").write_text("extern int something;\nint main(void) { return something; }\n")
+    library = tmp_path / "libtt_metal.so"
+    for command in (["cc", "-shared", "-fPIC", tmp_path / "library.c", "-o", library],
+                    ["cc", tmp_path / "program.c", library, f"-Wl,-rpath,{tmp_path}", "-o", tmp_path / "program"]):
+        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            pytest.skip("cannot be compiled here")
+    document = doctor("--", tmp_path / "program", code=1)
+    [framework] = document["command"]["frameworks"]
+    assert (framework["name"], framework["library"], framework["records"]) == ("TT-Metal", str(library), False)
+    for name in ("AllocatorImpl::allocate_buffer", "Buffer::buffer_type", "MeshDevice::get_device_ids"):
+        assert name in framework["needed"].split(", ")
+    doctor.says("hooks", "problem", "so its buffers are not recorded")
 
 
 def test_screens(doctor):

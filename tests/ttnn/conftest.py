@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts" / "ttnn"))
 
 import environment as ttnn_environment  # noqa: E402
+from renamed_library import copy_without  # noqa: E402
 
 BUILD_DIR = Path(os.environ.get("MEMTALLY_BUILD_DIR", ROOT / "build" / "debug"))
 COMMAND = BUILD_DIR / "src" / "tools" / "memtally"
@@ -90,3 +91,15 @@ def board():
     folder = tempfile.mkdtemp(prefix="memtally-ttnn.", dir="/dev/shm")
     yield Board(folder)
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def lacking(board, tmp_path):
+    """Makes a copy of the package without some functions; returns the variable that has it used."""
+    def make(*symbols):
+        folder = tmp_path / "copy"
+        assert copy_without(board.environment("0.81.1").package(), folder, *symbols) > 0
+        return {"PYTHONPATH": str(folder), "TT_METAL_RUNTIME_ROOT": str(folder / "ttnn")}
+
+    yield make
+    shutil.rmtree(tmp_path)

@@ -10,6 +10,7 @@ from conftest import COMMAND, HOOK, ROOT
 sys.path.insert(0, str(ROOT / "tests" / "tools"))
 
 from document_schemas import validate  # noqa: E402
+from test_hook import SYMBOLS  # noqa: E402
 
 
 @pytest.fixture
@@ -61,3 +62,32 @@ def test_an_out_of_memory_says_who_had_it(run):
 def test_without_hooks_nothing_is_seen(run):
     _, _, report = run("model.py", options=("--no-hooks",))
     assert report["hooks"] == [] and report["processes"] == []
+
+
+# ------------------------------------------------------------------------------------------------------------- doctor
+
+
+def frameworks(board, version, code=0, **variables):
+    with board.start("model.py", version=version, preload=(), under=(COMMAND, "doctor", "--json", "--"), **variables) as doctor:
+        out, err = doctor.communicate(timeout=120)
+    assert doctor.returncode == code, err
+    return validate(json.loads(out))["command"]["frameworks"]
+
+
+@pytest.mark.parametrize("version", ["0.81.1", "0.78.0", "0.75.0"])
+def test_doctor_says_what_an_installation_gives(board, version):
+    [framework] = frameworks(board, version)
+    assert (framework["name"], framework["version"], framework["records"]) == ("TT-Metal", version, True)
+    assert str(board.environment(version).package()) in framework["library"]
+    assert framework["needed"] == framework["missing"] == framework["not_recorded"] == ""
+
+
+def test_doctor_says_what_is_missing(board, lacking):
+    [framework] = frameworks(board, "0.81.1", **lacking(SYMBOLS["MEMTALLY_TT_ALLOCATE_DFBS"]))
+    assert framework["records"] and framework["not_recorded"] == "dataflow buffers"
+    assert framework["missing"] == "ProgramImpl::allocate_dataflow_buffers"
+
+
+def test_doctor_says_what_is_needed(board, lacking):
+    [framework] = frameworks(board, "0.81.1", code=1, **lacking("_ZNK2tt8tt_metal6Buffer21aligned_size_per_bankEv"))
+    assert not framework["records"] and framework["needed"] == "Buffer::aligned_size_per_bank"

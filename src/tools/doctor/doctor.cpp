@@ -18,6 +18,7 @@
 #include "collect/json_writer.hpp"
 #include "collect/snapshot_json.hpp"
 #include "tools/doctor/check.hpp"
+#include "tools/doctor/hook_checks.hpp"
 #include "tools/output.hpp"
 #include "tools/pager.hpp"
 #include "tools/run/command_inspection.hpp"
@@ -34,6 +35,7 @@ struct Arguments {
   std::vector<std::string> command;
   bool json = false;
   bool be_tracked = false;
+  std::vector<std::string> ask_hook;  // hook and library
 };
 
 const char* StateWord(CheckState state) {
@@ -106,7 +108,8 @@ std::string Screen(const Checkup& checkup, const ScreenFormat& format) {
   return screen;
 }
 
-std::string Document(const Checkup& checkup, const std::optional<CommandFacts>& command) {
+std::string Document(const Checkup& checkup, const std::optional<CommandFacts>& command,
+                     const std::vector<HookFinding>& hooks) {
   collect::JsonWriter json;
   json.BeginObject();
   collect::Snapshot head;
@@ -137,6 +140,20 @@ std::string Document(const Checkup& checkup, const std::optional<CommandFacts>& 
     json.EndArray();
     json.Field("failure", static_cast<uint64_t>(command->failure));
     json.Flag("can_preload", command->failure == 0 && command->can_preload);
+    json.Key("frameworks");
+    json.BeginArray();
+    for (const HookFinding& hook : hooks) {
+      json.BeginObject();
+      json.Field("name", hook.framework);
+      json.Field("version", hook.version);
+      json.Field("library", hook.library);
+      json.Flag("records", hook.records);
+      json.Field("needed", hook.needed);
+      json.Field("missing", hook.missing);
+      json.Field("not_recorded", hook.not_recorded);
+      json.EndObject();
+    }
+    json.EndArray();
     json.EndObject();
   } else {
     json.Null();
@@ -147,6 +164,7 @@ std::string Document(const Checkup& checkup, const std::optional<CommandFacts>& 
 
 int Run(const Arguments& arguments) {
   if (arguments.be_tracked) return BeTracked();
+  if (!arguments.ask_hook.empty()) return AskHook(arguments.ask_hook[0], arguments.ask_hook[1]);
   Checkup checkup;
   const TrackingSetup setup = LookAtTracking();
   CheckMachine(&checkup);
@@ -157,9 +175,13 @@ int Run(const Arguments& arguments) {
   CheckDevices(&checkup);
   CheckScreen(&checkup);
   std::optional<CommandFacts> command;
-  if (!arguments.command.empty()) command = CheckCommand(arguments.command[0], setup, &checkup);
+  std::vector<HookFinding> hooks;
+  if (!arguments.command.empty()) {
+    command = CheckCommand(arguments.command[0], setup, &checkup);
+    if (command->failure == 0 && command->can_preload) hooks = CheckHooks(setup, *command, &checkup);
+  }
   const int shown =
-      arguments.json ? WriteOutput(Document(checkup, command)) : ShowScreen(Screen(checkup, StandardFormat()));
+      arguments.json ? WriteOutput(Document(checkup, command, hooks)) : ShowScreen(Screen(checkup, StandardFormat()));
   return WorstOf(checkup) == CheckState::kProblem ? int{kFailure} : shown;
 }
 
@@ -172,6 +194,7 @@ void AddDoctor(CLI::App* app, Action* action, std::vector<std::string> command) 
       "doctor", "Says what works here, what does not, why, and what to do; with -- COMMAND, of that command too");
   doctor->add_flag("--json", arguments->json, "JSON, for programs (schema memtally.doctor)");
   doctor->add_flag("--be-tracked", arguments->be_tracked)->group("");
+  doctor->add_option("--ask-hook", arguments->ask_hook)->expected(2)->group("");
   doctor->callback([arguments, action] { *action = [arguments] { return Run(*arguments); }; });
 }
 

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include <memtally/hook.h>
 #include <memtally/track.h>
 
 #include "ledger/writer/syscall_scope.hpp"
@@ -80,10 +81,6 @@ void* TtMetalObject() {
   return object;
 }
 
-bool IsThere(Function function) {
-  return function != Function::kNone && found[static_cast<unsigned>(function)] != nullptr;
-}
-
 // Adds to the list of words of `text`, which began as `empty` bytes, unless it is there.
 struct WordList {
   char text[700];
@@ -101,6 +98,30 @@ struct WordList {
   }
 };
 
+// What is missing of the table.
+struct Missing {
+  WordList needed;    // without these nothing is recorded
+  WordList optional;  // others that people should know about, and what is not recorded without them
+  WordList lost;
+};
+
+// `there` says of each row whether the function is there.
+Missing MissingOf(const bool (&there)[kFunctionCount]) {
+  Missing missing{};
+  for (unsigned i = 0; i < kFunctionCount; ++i) {
+    const FunctionRow& row = kRows[i];
+    if (there[i]) continue;
+    const bool replaced = row.instead != Function::kNone && there[static_cast<unsigned>(row.instead)];
+    if (row.need == Need::kRequired && !replaced) {
+      missing.needed.Add(row.name);
+    } else if (row.need != Need::kSilent && row.lost[0] != 0 && (row.need == Need::kRequired || !replaced)) {
+      missing.optional.Add(row.name);
+      missing.lost.Add(row.lost);
+    }
+  }
+  return missing;
+}
+
 void Say(const char* first, const WordList& list, const char* second, const char* third) {
   char line[1600];
   writer::Text text(line, sizeof(line));
@@ -111,32 +132,23 @@ void Say(const char* first, const WordList& list, const char* second, const char
 // Fills `found`, says what is missing, returns the new state.
 State Look() {
   void* object = TtMetalObject();
-  WordList required{};
-  WordList optional{};
-  WordList lost{};
+  bool there[kFunctionCount];
   for (unsigned i = 0; i < kFunctionCount; ++i) {
     void* next = dlsym(RTLD_NEXT, kRows[i].symbol);
     if (next == nullptr && object != nullptr) next = dlsym(object, kRows[i].symbol);
     if (next != nullptr && kRows[i].use == Use::kFront && IsOurs(next)) next = nullptr;
     found[i] = next;
-  }
-  for (unsigned i = 0; i < kFunctionCount; ++i) {
-    const FunctionRow& row = kRows[i];
-    if (found[i] != nullptr) continue;
-    if (row.need == Need::kRequired && !IsThere(row.instead)) {
-      required.Add(row.name);
-    } else if (row.need != Need::kSilent && row.lost[0] != 0 &&
-               (row.need == Need::kRequired || !IsThere(row.instead))) {
-      optional.Add(row.name);
-      lost.Add(row.lost);
-    }
+    there[i] = next != nullptr;
   }
   if (memtally_is_enabled() == 0) return kPassesOn;
-  if (required.used != 0) {
-    Say("this version of TT-Metal has no ", required, ", so its buffers are not recorded", "");
+  const Missing missing = MissingOf(there);
+  if (missing.needed.used != 0) {
+    Say("this version of TT-Metal has no ", missing.needed, ", so its buffers are not recorded", "");
     return kPassesOn;
   }
-  if (optional.used != 0) Say("this version of TT-Metal has no ", optional, "; not recorded: ", lost.text);
+  if (missing.optional.used != 0) {
+    Say("this version of TT-Metal has no ", missing.optional, "; not recorded: ", missing.lost.text);
+  }
   return kReports;
 }
 
@@ -177,5 +189,19 @@ void Disown(Function function) {
 }
 
 bool Reports() { return Looked() == kReports; }
+
+extern "C" __attribute__((visibility("default"))) int memtally_hook_ask(memtally_hook_has has, void* context,
+                                                                        memtally_hook_answer* answer) {
+  if (answer->size < sizeof(*answer)) return -1;
+  bool there[kFunctionCount];
+  for (unsigned i = 0; i < kFunctionCount; ++i) there[i] = has(context, kRows[i].symbol) != 0;
+  const Missing missing = MissingOf(there);
+  answer->records = missing.needed.used == 0 ? 1 : 0;
+  writer::CopyField(answer->framework, "TT-Metal");
+  writer::CopyField(answer->needed, missing.needed.text);
+  writer::CopyField(answer->missing, missing.optional.text);
+  writer::CopyField(answer->not_recorded, missing.lost.text);
+  return 0;
+}
 
 }  // namespace memtally::track::ttmetal
