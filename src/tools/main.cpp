@@ -116,6 +116,7 @@ int Main(int argc, char** argv) {
   AddPs(&app, &action);
   AddBuffers(&app, &action);
   AddOom(&app, &action);
+  AddClash(&app, &action);
   AddDevices(&app, &action);
   AddLeaks(&app, &action);
   AddTags(&app, &action);

@@ -82,12 +82,6 @@ std::vector<Shortage> FindShortages(const ProcessSet& set, const Arguments& argu
 
 // ---- screen ----
 
-std::string ExactBytes(uint64_t bytes) {
-  const std::string rounded = ScreenBytes(bytes);
-  const std::string exact = fmt::format("{} B", bytes);
-  return rounded == exact ? exact : fmt::format("{} ({})", exact, rounded);
-}
-
 class Screen {
  public:
   Screen(const ProcessSet& set, const ScreenFormat& format) : set_(set), format_(format), names_(*set.machine) {}

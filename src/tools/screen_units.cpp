@@ -21,6 +21,12 @@ std::string ScreenBytes(uint64_t bytes, bool inexact) {
   return fmt::format("{}{:.1f} {}", mark, value, kUnits[unit]);
 }
 
+std::string ExactBytes(uint64_t bytes) {
+  const std::string rounded = ScreenBytes(bytes);
+  const std::string exact = fmt::format("{} B", bytes);
+  return rounded == exact ? exact : fmt::format("{} ({})", exact, rounded);
+}
+
 std::string ScreenCount(uint64_t count, bool inexact) { return fmt::format("{}{}", inexact ? "~" : "", count); }
 
 std::string ScreenPercent(uint64_t part, uint64_t whole, bool inexact) {

@@ -11,6 +11,9 @@ namespace memtally::tools {
 // "512 B", "1.5 KiB", "12.0 GiB".  With `inexact`, a "~" before it.
 std::string ScreenBytes(uint64_t bytes, bool inexact = false);
 
+// "33554432 B (32.0 MiB)"; "512 B" where that says it all.
+std::string ExactBytes(uint64_t bytes);
+
 // A count, with "~" before it if it is inexact.
 std::string ScreenCount(uint64_t count, bool inexact = false);
 

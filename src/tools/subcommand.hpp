@@ -28,6 +28,7 @@ using Action = std::function<int()>;
 void AddPs(CLI::App* app, Action* action);
 void AddBuffers(CLI::App* app, Action* action);
 void AddOom(CLI::App* app, Action* action);
+void AddClash(CLI::App* app, Action* action);
 void AddDevices(CLI::App* app, Action* action);
 void AddLeaks(CLI::App* app, Action* action);
 void AddTags(CLI::App* app, Action* action);

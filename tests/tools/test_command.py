@@ -9,7 +9,7 @@ import time
 import pytest
 from conftest import BUILD_DIR, COMMAND, ROOT
 
-VIEWS = ["ps", "buffers", "devices", "leaks", "tags", "events", "snapshot"]
+VIEWS = ["ps", "buffers", "devices", "leaks", "tags", "events", "snapshot", "oom", "clash"]
 SUBCOMMANDS = ["top", *VIEWS, "run", "doctor", "replay", "demo"]
 
 WRONG = [

@@ -99,13 +99,14 @@ Installation InstallationOf(const CommandFacts& command) {
 }
 
 void Judge(const HookFinding& found, Checkup* checkup) {
-  const std::string what = fmt::format("{}{}, {}", found.framework,
-                                       found.version.empty() ? "" : " of ttnn " + TerminalText(found.version, 40),
-                                       Shown(found.library));
+  const std::string what =
+      fmt::format("{}{}, {}", found.framework,
+                  found.version.empty() ? "" : " of ttnn " + TerminalText(found.version, 40), Shown(found.library));
   if (!found.records) {
-    checkup->Problem("hooks", fmt::format("{}: has no {}, so its buffers are not recorded", what, found.needed),
-                     "what TT-Metal publishes by itself is shown all the same (memtally ps); docs/compatibility.md says "
-                     "which versions are known");
+    checkup->Problem(
+        "hooks", fmt::format("{}: has no {}, so its buffers are not recorded", what, found.needed),
+        "what TT-Metal publishes by itself is shown all the same (memtally ps); docs/compatibility.md says "
+        "which versions are known");
   } else if (!found.missing.empty()) {
     checkup->Warn("hooks", fmt::format("{}: has no {}; not recorded: {}", what, found.missing, found.not_recorded),
                   "docs/compatibility.md says which versions are known");
