@@ -53,13 +53,14 @@ std::vector<ProgramClash> ClashesOf(const ProcessSet& set, const Arguments& argu
 std::string At(uint64_t address) { return fmt::format("{} ({:#x})", address, address); }
 
 void AddOne(const ProcessSet& set, const DeviceNames& names, const ProgramClash& clash, const ScreenFormat& format,
-              std::string* text) {
+            std::string* text) {
   const LedgerView& facts = clash.process->facts;
-  const std::string program = clash.program.empty() ? "its circular and dataflow buffers"
-                                                    : TerminalText(clash.program, 100);
-  AppendStyled(fmt::format("{} (pid {}, {}): {} on device {}", TerminalText(facts.identity.comm, 24), clash.process->pid,
-                           collect::StateName(facts.liveness), program, names.of(*clash.process, clash.device)),
-               Style::kBold, format.color, text);
+  const std::string program =
+      clash.program.empty() ? "its circular and dataflow buffers" : TerminalText(clash.program, 100);
+  AppendStyled(
+      fmt::format("{} (pid {}, {}): {} on device {}", TerminalText(facts.identity.comm, 24), clash.process->pid,
+                  collect::StateName(facts.liveness), program, names.of(*clash.process, clash.device)),
+      Style::kBold, format.color, text);
   *text += fmt::format(
       "\n  its {} buffer{} on a core     {} to {}\n"
       "  lowest buffer in the way    {}, {} below that end\n"
@@ -87,8 +88,12 @@ void AddOne(const ProcessSet& set, const DeviceNames& names, const ProgramClash&
   }
 }
 
-std::string ScreenText(const ProcessSet& set, const std::vector<ProgramClash>& clashes, const ScreenFormat& format) {
-  if (clashes.empty()) return "No program's buffers lie where others are.\n";
+std::string ScreenText(const ProcessSet& set, const std::vector<ProgramClash>& clashes, const Arguments& arguments,
+                       const ScreenFormat& format) {
+  if (clashes.empty()) {
+    return fmt::format("No {} lie where others are.\n",
+                       arguments.group ? "buffers of the program" : "program's buffers");
+  }
   std::string text;
   const DeviceNames names(*set.machine);
   for (const ProgramClash& clash : clashes) {
@@ -147,7 +152,7 @@ Frame MakeFrame(const Arguments& arguments, collect::Collector* collector, const
   Frame frame;
   const ProcessSet set = TakeChosen(collector, arguments.choice, &frame);
   const std::vector<ProgramClash> clashes = ClashesOf(set, arguments);
-  frame.text = format.json ? JsonText(set, clashes, format.layout) : ScreenText(set, clashes, format.screen);
+  frame.text = format.json ? JsonText(set, clashes, format.layout) : ScreenText(set, clashes, arguments, format.screen);
   return frame;
 }
 
@@ -165,8 +170,7 @@ void AddClash(CLI::App* app, Action* action) {
       app->add_subcommand("clash", "Says which programs cannot run, because L1 buffers lie where theirs are");
   AddProcessOptions(clash, &arguments->choice);
   AddOwnerOptions(clash, &arguments->choice);
-  clash->add_option("--device", arguments->device, "On this device only, by the program's own number")
-      ->type_name("N");
+  clash->add_option("--device", arguments->device, "On this device only, by the program's own number")->type_name("N");
   clash->add_option("--group", arguments->group, "Of this program only, by its group's number in memtally buffers")
       ->type_name("ID");
   AddViewOptions(clash, "memtally.clash", &arguments->view);

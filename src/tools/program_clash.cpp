@@ -39,7 +39,7 @@ std::string GroupName(const LedgerView& facts, uint64_t group) {
 std::vector<ProgramClash> FindProgramClashes(const collect::Process& process, std::optional<int32_t> device,
                                              std::optional<uint64_t> group) {
   const LedgerView& facts = process.facts;
-  std::map<std::tuple<uint32_t, uint64_t, uint32_t>, Region> regions;  // by device, group, memory
+  std::map<std::tuple<uint32_t, uint64_t, uint32_t>, Region> regions;               // by device, group, memory
   std::map<std::pair<uint32_t, uint32_t>, std::vector<const LedgerBuffer*>> fixed;  // by device, memory
   for (const LedgerBuffer& buffer : facts.buffers) {
     uint32_t on = 0;

@@ -71,6 +71,10 @@ def test_settings(doctor, tmp_path):
     assert doctor.of("settings", "warning") == []
     doctor.says("settings", "ok", "for their user and root alone")
     doctor.says("settings", "ok", "MEMTALLY_TRACES=/a:/b")
+    for value, state, what in (("stderr", "ok", "on the standard error"), (str(tmp_path), "ok", f"in {tmp_path}"),
+                               ("relative", "warning", "has no effect"), ("/no/such/folder", "warning", "is no folder")):
+        doctor(MEMTALLY_OOM_REPORT=value)
+        doctor.says("settings", state, what)
 
 
 def test_directories(doctor, tmp_path):

@@ -59,6 +59,16 @@ def test_an_out_of_memory_says_who_had_it(run):
     assert "failed" in err
 
 
+def test_what_does_not_fit_is_said_at_once_and_once_more_at_the_end(run):
+    _, err, _ = run("shortage.py", "clash")
+    at_once, at_the_end = err.split("memtally: python")
+    assert "would have to go" in at_once and ": program " in at_once and "exit code 0" in at_the_end
+    _, err, _ = run("shortage.py", "clash", options=("--quiet",))
+    assert err == ""
+    _, err, _ = run("shortage.py", "clash", MEMTALLY_OOM_REPORT="0")
+    assert err.startswith("memtally: python")
+
+
 def test_without_hooks_nothing_is_seen(run):
     _, _, report = run("model.py", options=("--no-hooks",))
     assert report["hooks"] == [] and report["processes"] == []

@@ -22,10 +22,12 @@ namespace {
 
 const std::vector<std::string>& KnownVariables() {
   static const std::vector<std::string> known = {
-      "MEMTALLY",        "MEMTALLY_DIR",    "MEMTALLY_PRIVATE", "MEMTALLY_LOG",
-      "MEMTALLY_LAUNCH", "MEMTALLY_TRACES", "MEMTALLY_PAGER",   "MEMTALLY_LEAK_SUPPRESSIONS"};
+      "MEMTALLY",        "MEMTALLY_DIR",   "MEMTALLY_PRIVATE",           "MEMTALLY_LOG",       "MEMTALLY_LAUNCH",
+      "MEMTALLY_TRACES", "MEMTALLY_PAGER", "MEMTALLY_LEAK_SUPPRESSIONS", "MEMTALLY_OOM_REPORT"};
   return known;
 }
+
+constexpr size_t kLongestReportFolder = 255;  // that hooks take
 
 std::string Shown(std::string_view text) { return TerminalText(text, 120); }
 
@@ -42,6 +44,8 @@ class Settings {
       LookAtLog(value);
     } else if (name == "MEMTALLY_LAUNCH") {
       checkup_->Ok("settings", "MEMTALLY_LAUNCH: this shell runs under a memtally run, which has its processes");
+    } else if (name == "MEMTALLY_OOM_REPORT") {
+      LookAtOomReport(value);
     } else if (name == "MEMTALLY_DIR") {
       // Looked at with the directory.
     } else if (name.starts_with("MEMTALLY_") || name == "MEMTALLY") {
@@ -86,6 +90,25 @@ class Settings {
                      "name a file that can");
     } else {
       checkup_->Ok("settings", fmt::format("MEMTALLY_LOG: the tracker writes what it does to {}", Shown(value)));
+    }
+  }
+
+  void LookAtOomReport(const std::string& value) {
+    if (value.empty() || value == "0") return;
+    struct stat status {};
+    if (value == "stderr") {
+      checkup_->Ok("settings", "MEMTALLY_OOM_REPORT: what does not fit is reported on the standard error of programs");
+    } else if (value.front() != '/' || value.size() > kLongestReportFolder) {
+      checkup_->Warn(
+          "settings", fmt::format("MEMTALLY_OOM_REPORT={}: has no effect", Shown(value)),
+          fmt::format("set it to stderr, or to the whole path of a folder, of at most {} bytes", kLongestReportFolder));
+    } else if (stat(value.c_str(), &status) != 0 || !S_ISDIR(status.st_mode) ||
+               access(value.c_str(), W_OK | X_OK) != 0) {
+      checkup_->Warn("settings",
+                     fmt::format("MEMTALLY_OOM_REPORT={}: is no folder that can be written to", Shown(value)),
+                     "make it, or name another one");
+    } else {
+      checkup_->Ok("settings", fmt::format("MEMTALLY_OOM_REPORT: what does not fit is reported in {}", Shown(value)));
     }
   }
 

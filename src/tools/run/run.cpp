@@ -82,6 +82,7 @@ int Run(const Arguments& arguments) {
   const char* search = getenv("PATH");
   TrackingSetup setup = LookAtTracking();
   if (arguments.no_hooks) setup.hooks.clear();
+  setup.reports_shortages = !arguments.quiet;
   RunFacts facts;
   facts.command = arguments.command;
   facts.launch_id = NewLaunchId();

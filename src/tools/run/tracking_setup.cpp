@@ -171,6 +171,9 @@ std::vector<std::string> LaunchEnvironment(const TrackingSetup& setup, const Com
       Set(&environment, "LD_PRELOAD", fmt::format("{}", fmt::join(added, ":")));
     }
   }
+  if (!setup.hooks.empty() && !harmful && getenv("MEMTALLY_OOM_REPORT") == nullptr && setup.reports_shortages) {
+    Set(&environment, "MEMTALLY_OOM_REPORT", "stderr");
+  }
   if (command.needs_asan_order && command.can_preload) {
     const char* before = getenv("ASAN_OPTIONS");
     const std::string options = before != nullptr && *before != 0 ? std::string(before) + ":" : "";

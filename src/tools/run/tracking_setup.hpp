@@ -16,8 +16,10 @@ struct TrackingSetup {
   std::string library;             // libmemtally.so.0, "" not found
   std::vector<std::string> hooks;  // libraries for single frameworks, preloaded behind it; those that were installed
   std::string ledger_directory;    // where the tracker will put ledgers
-  std::vector<Finding> warnings;   // "disabled", "directory", "library", "preload"
-  bool tracks = true;              // false: nothing will be tracked, for one of the warnings
+  // Hooks say on standard error what did not fit, unless the environment says otherwise.
+  bool reports_shortages = false;
+  std::vector<Finding> warnings;  // "disabled", "directory", "library", "preload"
+  bool tracks = true;             // false: nothing will be tracked, for one of the warnings
 };
 
 // Looks at this process's own environment, which the command will have, too.

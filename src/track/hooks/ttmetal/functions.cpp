@@ -14,6 +14,7 @@
 
 #include "ledger/writer/syscall_scope.hpp"
 #include "ledger/writer/text.hpp"
+#include "track/hooks/ttmetal/failure_report.hpp"
 #include "track/hooks/ttmetal/locks.hpp"
 
 namespace memtally::track::ttmetal {
@@ -159,6 +160,7 @@ uint8_t Looked() {
   const Lock lock(LockName::kFunctions);
   now = state.load(std::memory_order_relaxed);
   if (now == kNotLooked) {
+    ReadReportSettings();
     now = Look();
     WatchForks();
     state.store(now, std::memory_order_release);

@@ -23,6 +23,8 @@
 #define MEMTALLY_TT_DEALLOCATE_CBS "_ZN2tt8tt_metal6detail11ProgramImpl27deallocate_circular_buffersEv"
 #define MEMTALLY_TT_ALLOCATE_DFBS "_ZN2tt8tt_metal6detail11ProgramImpl25allocate_dataflow_buffersEPKNS0_7IDeviceE"
 #define MEMTALLY_TT_ALLOCATE_SCRATCHPADS "_ZN2tt8tt_metal6detail11ProgramImpl20allocate_scratchpadsEPKNS0_7IDeviceE"
+#define MEMTALLY_TT_VALIDATE_CBS "_ZN2tt8tt_metal6detail11ProgramImpl31validate_circular_buffer_regionEPKNS0_7IDeviceE"
+#define MEMTALLY_TT_VALIDATE_DFBS "_ZN2tt8tt_metal6detail11ProgramImpl31validate_dataflow_buffer_regionEPKNS0_7IDeviceE"
 #define MEMTALLY_TT_MARK_ADDRESS "_ZN2tt8tt_metal6detail11ProgramImpl23CircularBufferAllocator12mark_addressEmmm"
 #define MEMTALLY_TT_ADD_KERNEL \
   "_ZN2tt8tt_metal6detail11ProgramImpl10add_kernelERKSt10shared_ptrINS0_6KernelEERKNS0_23HalProgrammableCoreTypeE"
@@ -51,6 +53,10 @@
       "ProgramImpl::deallocate_circular_buffers", "the release of circular buffers") \
   ROW(kAllocateDfbs, kFront, kOptional, kNone, MEMTALLY_TT_ALLOCATE_DFBS, "ProgramImpl::allocate_dataflow_buffers", \
       "dataflow buffers") \
+  ROW(kValidateCbs, kFront, kSilent, kNone, MEMTALLY_TT_VALIDATE_CBS, \
+      "ProgramImpl::validate_circular_buffer_region", "clashes of circular buffers") \
+  ROW(kValidateDfbs, kFront, kSilent, kNone, MEMTALLY_TT_VALIDATE_DFBS, \
+      "ProgramImpl::validate_dataflow_buffer_region", "clashes of dataflow buffers") \
   ROW(kMarkAddress, kFront, kOptional, kNone, MEMTALLY_TT_MARK_ADDRESS, \
       "ProgramImpl::CircularBufferAllocator::mark_address", "dataflow buffers") \
   ROW(kAllocateScratchpads, kFront, kSilent, kNone, MEMTALLY_TT_ALLOCATE_SCRATCHPADS, "ProgramImpl::allocate_scratchpads", \

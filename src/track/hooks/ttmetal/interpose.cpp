@@ -11,6 +11,7 @@
 #include "track/hooks/ttmetal/buffer_facts.hpp"
 #include "track/hooks/ttmetal/devices.hpp"
 #include "track/hooks/ttmetal/failure_guard.hpp"
+#include "track/hooks/ttmetal/failure_report.hpp"
 #include "track/hooks/ttmetal/functions.hpp"
 #include "track/hooks/ttmetal/part_buffers.hpp"
 #include "track/hooks/ttmetal/programs.hpp"
@@ -27,6 +28,7 @@ constexpr uint32_t kMaxClosed = 256;
 // What this thread is inside of.
 struct Inside {
   const void* allocating;  // Buffer
+  const void* validating;  // ProgramImpl
   ProgramScope program;    // of allocate_circular_buffers and its like
 };
 __thread Inside inside;
@@ -110,6 +112,15 @@ void AllocateFor(const void* program, const void* device, uint32_t kind, Functio
   inside = before;
 }
 
+// Runs the real function that throws if buffers of the program cannot be where they are.
+void Validate(const void* program, const void* device, Function function) {
+  auto* real = RealAs<void(const void*, const void*)>(function);
+  const Inside before = inside;
+  inside.validating = program;
+  real(program, device);
+  inside = before;
+}
+
 // Runs the real function that closes `device`: what nobody else has open is then closed with memtally, too.
 bool Close(const void* device, Function function, const void* receiver, const void* argument) {
   auto* real = RealAs<bool(const void*, const void*)>(function);
@@ -162,7 +173,13 @@ void ReportKernel(const void* program, const void* kernel) {
 void OnFailure() {
   const Inside was = inside;
   inside = {};
-  if (was.allocating != nullptr && Reports()) ReportFailure(was.allocating);
+  if (was.allocating != nullptr && Reports()) {
+    ReportFailure(was.allocating);
+    ReportFailureNow(FailureSort::kOutOfMemory, 0);
+  } else if (was.validating != nullptr && Reports()) {
+    memtally_mark("a program's circular or dataflow buffers do not fit beside L1 buffers");
+    ReportFailureNow(FailureSort::kClash, GroupOf(was.validating));
+  }
 }
 
 extern "C" {
@@ -184,6 +201,8 @@ void memtally_tt_deallocate_cbs(void* program) MEMTALLY_TT_FRONT(MEMTALLY_TT_DEA
 void memtally_tt_allocate_dfbs(void* program, const void* device) MEMTALLY_TT_FRONT(MEMTALLY_TT_ALLOCATE_DFBS);
 void memtally_tt_allocate_scratchpads(void* program, const void* device)
     MEMTALLY_TT_FRONT(MEMTALLY_TT_ALLOCATE_SCRATCHPADS);
+void memtally_tt_validate_cbs(void* program, const void* device) MEMTALLY_TT_FRONT(MEMTALLY_TT_VALIDATE_CBS);
+void memtally_tt_validate_dfbs(void* program, const void* device) MEMTALLY_TT_FRONT(MEMTALLY_TT_VALIDATE_DFBS);
 void memtally_tt_mark_address(const CoreRange* allocator, uint64_t address, uint64_t bytes, uint64_t base)
     MEMTALLY_TT_FRONT(MEMTALLY_TT_MARK_ADDRESS);
 uint32_t memtally_tt_add_kernel(void* program, const void* const* kernel, const void* core_type)
@@ -272,6 +291,16 @@ void memtally_tt_allocate_scratchpads(void* program, const void* device) {
   MEMTALLY_TT_FAILURE_GUARD();
   const uint32_t kind = memtally_define_kind("scratchpad", MEMTALLY_KIND_L1, MEMTALLY_KIND_ANY, MEMTALLY_KIND_OVERLAPS);
   AllocateFor(program, device, kind, Function::kAllocateScratchpads);
+}
+
+void memtally_tt_validate_cbs(void* program, const void* device) {
+  MEMTALLY_TT_FAILURE_GUARD();
+  Validate(program, device, Function::kValidateCbs);
+}
+
+void memtally_tt_validate_dfbs(void* program, const void* device) {
+  MEMTALLY_TT_FAILURE_GUARD();
+  Validate(program, device, Function::kValidateDfbs);
 }
 
 // Marks space in the allocator of a range of cores, which begins with that range.  Circular buffers come here, too, but

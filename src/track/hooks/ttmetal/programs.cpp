@@ -135,6 +135,12 @@ void AddBuffer(const ProgramScope& scope, const Device& device, uint64_t address
   }
 }
 
+uint64_t GroupOf(const void* object) {
+  const Lock lock(LockName::kPrograms);
+  const Program* program = *PlaceOf(object);
+  return program == nullptr ? 0 : program->group;
+}
+
 void DropProgram(const void* object) {
   const Lock lock(LockName::kPrograms);
   Program** place = PlaceOf(object);

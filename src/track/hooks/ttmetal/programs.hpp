@@ -38,6 +38,9 @@ void DropBuffers(const ProgramScope& scope);
 void AddBuffer(const ProgramScope& scope, const Device& device, uint64_t address, uint64_t bytes, uint64_t cores,
                const CoreRange& range);
 
+// The group of what the program has; 0 if it never had anything.
+uint64_t GroupOf(const void* object);
+
 // The program ends: all that it had is freed.
 void DropProgram(const void* object);
 
