@@ -60,8 +60,9 @@ class MomentSearch::Timeline {
       if (event.operation == MEMTALLY_OP_ALLOC_FAILED) {
         for (size_t f = 0; f < failures.size(); ++f) {
           if (failures[f].source != s || failures[f].lane != event.lane || failures[f].event != event.number) continue;
-          (*failed)[f] = {true, step_, event.time_ns,
-                          undo_.is_exact() && event.time_ns <= read_from_ns_ && AllAreSure(event.time_ns), there_};
+          // One process is read at one instant, several one after the other.
+          const bool together = sources_.size() == 1 || (event.time_ns <= read_from_ns_ && AllAreSure(event.time_ns));
+          (*failed)[f] = {true, step_, event.time_ns, undo_.is_exact() && together, there_};
         }
       }
       if (undo_.changed()) {

@@ -104,12 +104,11 @@ int Attend(void* argument) {
   _exit(1);
 }
 
-// Runs the command and waits for it.  A process that executes something tells its parent of its end by SIGCHLD, whatever
-// it was made with; so there is one between that executes nothing, and of which the program learns nothing.  It shares
-// this thread's memory, as after vfork, and this thread goes on when it ends.
+// Runs the command and waits for it.  A process that executes something tells its parent of its end by SIGCHLD,
+// whatever it was made with; so there is one between that executes nothing, and of which the program learns nothing. It
+// shares this thread's memory, as after vfork, and this thread goes on when it ends.
 void Run(char** arguments, int output) {
-  void* stacks =
-      mmap(nullptr, 2 * kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+  void* stacks = mmap(nullptr, 2 * kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
   char** environment = EnvironmentOfCommand();
   if (stacks != MAP_FAILED && environment != nullptr) {
     char* middle = static_cast<char*>(stacks) + kStackBytes;
