@@ -102,7 +102,8 @@ def tree(tmp_path):
         (["test", "all", "debug"], "'all' stands alone"),
         (["build", "novelty"], "unknown preset: novelty"),
         (["build", "debug", "asan"], "one preset"),
-        (["demo", "x"], "demo takes --plain, --fast and --seconds N, but got: x"),
+        (["demo", "x"], "demo takes --plain, --fast and --seconds N, or --ttnn first, but got: x"),
+        (["demo", "--ttnn", "--fast"], "demo --ttnn takes --plain, but got: --fast"),
         (["demo", "--fast", "--slow"], "but got: --slow"),
         (["bench", "x"], "bench takes no argument"),
         (["format", "x"], "format takes no argument"),
@@ -137,7 +138,7 @@ def test_demo_builds_and_passes_its_arguments_on(tree):
 def test_a_demo_that_cannot_be_built_is_not_shown(tree):
     (tree.state / "fail-release").touch()
     result = tree.run("demo")
-    assert result.returncode == 1 and "build release memtally memtally_track: FAILED" in result.stdout
+    assert result.returncode == 1 and "build release memtally memtally_track memtally_ttmetal: FAILED" in result.stdout
 
 
 def test_nothing_is_installed_when_all_is_there(tree):
