@@ -193,6 +193,24 @@ def test_a_decoder_leaves_to_the_close_what_the_allocator_says(board, name):
     assert said["exited_normally"] and all(anomaly["count"] == 0 for anomaly in said["anomalies"].values())
 
 
+@pytest.mark.parametrize("example,name,kinds", [("ttnn_resnet.py", "n150", ("dram", "l1", "l1_small")),
+                                                ("ttnn_resnet.py", "p150", ("dram", "l1", "l1_small")),
+                                                ("ttnn_mesh.py", "n300", ("dram",))])
+def test_examples_leave_to_the_close_what_the_allocator_says(board, example, name, kinds):
+    with board.start(ROOT / "examples" / example, board=name) as process:
+        out, err = process.communicate(timeout=300)
+    assert process.returncode == 0 and err == "", err
+    said = board.process(process.pid)
+    assert said["exited_normally"] and all(anomaly["count"] == 0 for anomaly in said["anomalies"].values())
+    for kind in kinds:
+        bytes_per_bank, banks = map(int, re.search(rf"^{kind.upper()} in use: (\d+) B in each of (\d+) banks", out, re.M).groups())
+        accounts = [account for account in said["accounts"] if account["kind"] == kind]
+        assert len(accounts) == len(said["devices"]) == (2 if name == "n300" else 1)
+        for account in accounts:
+            assert account["released"]["bytes_reserved"] == bytes_per_bank * banks and account["live"]["count"] == 0
+            assert account["allocated"]["count"] > 3
+
+
 # ------------------------------------------------------------------------------------------- versions that lack something
 
 
