@@ -122,7 +122,8 @@ Found Search(std::vector<MomentSearch::Source> sources, const std::vector<Moment
 
 uint64_t OfTag(const Moment& moment, const std::string& tag) {
   uint64_t bytes = 0;
-  for (const Share& share : moment.shares) bytes += share.tag_known && share.tag == tag ? share.amount.bytes_reserved : 0;
+  for (const Share& share : moment.shares)
+    bytes += share.tag_known && share.tag == tag ? share.amount.bytes_reserved : 0;
   return bytes;
 }
 
