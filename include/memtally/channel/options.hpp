@@ -76,7 +76,7 @@ struct ChannelOptions {
   ChannelMode mode = ChannelMode::SPSC;
   ChannelType type = ChannelType::MultiType;
   bool metrics = false;
-  compression::CompressionConfig compression;
+  compression::CompressionConfig compression = {};
   Pattern pattern = Pattern::Queue;
   WaitStrategy wait = WaitStrategy::SpinThenPark;
   uint32_t spins = 2000;  // pauses before a side parks

@@ -62,9 +62,9 @@ class SlotRing {
       const uint64_t number = Take(memory_.dequeue, 1, false);
       if (number == kNone) return ReadResult::kEmpty;
       const uint64_t length = Access::Load(Sequence(number) + 1, std::memory_order_relaxed);
-      *view = {Slot(number) + kSlotHeader, static_cast<uint32_t>(length), number, number + memory_.count};
-      if (length != kAborted) return ReadResult::kMessage;
-      Release(*view);
+      const RawView found{Slot(number) + kSlotHeader, static_cast<uint32_t>(length), number, number + memory_.count};
+      if (length != kAborted) return *view = found, ReadResult::kMessage;
+      Release(found);
     }
   }
   void Release(const RawView& view) { Publish<Access>(Sequence(view.position), view.end, memory_.sleepers_possible); }

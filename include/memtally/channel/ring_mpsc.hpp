@@ -204,9 +204,9 @@ class MpscConsumer : MpscGeometry {
       next_ = {start.position + units, start.index + 1};
       Access::Store(memory_.taken, next_.Word(), std::memory_order_relaxed);
       std::atomic_signal_fence(std::memory_order_seq_cst);  // said before anybody sees the message
-      *view = {Payload(start.position, units), length, start.Word(), next_.Word()};
-      if ((word & kAborted) == 0) return ReadResult::kMessage;
-      Release(*view);
+      const RawView found{Payload(start.position, units), length, start.Word(), next_.Word()};
+      if ((word & kAborted) == 0) return *view = found, ReadResult::kMessage;
+      Release(found);
     }
     return ReadResult::kEmpty;
   }
