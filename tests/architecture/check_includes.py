@@ -49,6 +49,8 @@ INSTALLED = {
     "hook.h": "api",
     "ledger_reader.hpp": "ledger",
     "channel.hpp": "channel",
+    **{f"channel/{name}.hpp": "channel" for name in (
+        "access", "endpoint", "event", "messages", "options", "ring_broadcast", "ring_mpmc", "ring_mpsc", "ring_spsc")},
 }
 
 SOURCE_SUFFIXES = {".c", ".h", ".cc", ".cpp", ".hpp", ".inc", ".S"}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The ring for one producer and one consumer: messages of any size in a ring of bytes.
+//
+//        head                 next                       tail
+//         v                    v                          v
+//   ------+------+-------------+------+---------+---------+------+-----------------
+//    free | read, not released | committed messages       | 0    | free
+//   ------+------+-------------+------+---------+---------+------+-----------------
+//         |head|payload|       |head|payload    |         terminator
+//
+// A frame is a word and the payload behind it, rounded up to the alignment.  The word of a frame is 0 until the message
+// is committed.  A frame that does not fit before the ring's end is marked kWrapped: its word is where it should begin,
+// its payload lies one word behind the ring's start.  So a message never straddles the end, and is never refused
+// because of where it would lie: largest frame = half the ring less one alignment (MaxPayload).
+//
+// States of the word at `tail`: 0 -> length | kCommitted [| kWrapped] -> (| kReleased: read and given back before an
+// older one was).  Positions only grow; position & mask is the place.  A frame has to leave room for the terminator
+// behind it, so tail == head means empty and nothing else.
+//
+// Memory order.  The producer writes payload and the 0 behind it, then publishes the word (release).  The consumer
+// reads the word (acquire); if it is not 0, payload and next terminator happened before.  It reads no other word of the
+// producer's, so a message costs one transfer of one cache line.  The consumer stores `head` (release) after its last
+// read of the payload; the producer, which overwrites only what lies before a `head` that it read (acquire), therefore
+// overwrites nothing that is still being read.  `head` is read only when the cached one says full.
+//
+// Death.  A producer that dies leaves the word 0: nothing was taken, and Attach() of the next one walks the words from
+// `head` to the end.  A consumer says in `taken` what it is about to hand out, so its successor delivers nothing twice.
+#pragma once
+
+#include <cstdint>
+
+#include <memtally/channel/access.hpp>
+
+namespace memtally::channel {
+
+struct SpscMemory {
+  uint8_t* bytes = nullptr;   // capacity + slack behind it for the shift of an alignment of 64
+  uint64_t capacity = 0;      // a power of two
+  uint64_t alignment = 8;     // 8 or 64: of payloads
+  uint64_t* head = nullptr;   // in the consumer's line
+  uint64_t* taken = nullptr;  // in the consumer's line
+  bool sleepers_possible = false;
+};
+
+inline constexpr uint64_t kFrameWord = 8;
+inline constexpr uint64_t kCommitted = 1ull << 32;
+inline constexpr uint64_t kWrapped = 1ull << 33;
+inline constexpr uint64_t kReleased = 1ull << 34;
+
+inline uint64_t FrameSize(uint64_t bytes, uint64_t alignment) {
+  return (bytes + kFrameWord + alignment - 1) & ~(alignment - 1);
+}
+// The largest message of a byte ring.
+inline constexpr uint64_t MaxPayload(uint64_t capacity, uint64_t alignment) {
+  return capacity / 2 - alignment - kFrameWord;
+}
+
+template <typename Access>
+class SpscSide {
+ protected:
+  explicit SpscSide(const SpscMemory& memory)
+      : memory_(memory),
+        mask_(memory.capacity - 1),
+        first_(memory.bytes + (memory.alignment == 64 ? 64 - kFrameWord : 0)) {}
+
+  uint64_t* Word(uint64_t position) const { return reinterpret_cast<uint64_t*>(first_ + (position & mask_)); }
+  uint64_t LeftBeforeEnd(uint64_t position) const { return memory_.capacity - (position & mask_); }
+  // Where the frame at `position` ends; 0 if its word makes no sense.  *payload: position of the frame with the
+  // payload.
+  uint64_t FrameEnd(uint64_t position, uint64_t word, uint64_t* payload) const {
+    const uint64_t bytes = static_cast<uint32_t>(word);
+    *payload = position;
+    if (bytes > MaxPayload(memory_.capacity, memory_.alignment)) return 0;
+    if ((word & kWrapped) != 0) {
+      *payload = position + LeftBeforeEnd(position);
+    } else if (FrameSize(bytes, memory_.alignment) > LeftBeforeEnd(position)) {
+      return 0;
+    }
+    return *payload + FrameSize(bytes, memory_.alignment);
+  }
+
+  SpscMemory memory_;
+  uint64_t mask_;
+  uint8_t* first_;
+};
+
+// Whether there is a message at `taken`, for somebody who is neither side.
+template <typename Access = HardwareAccess>
+bool SpscHoldsMessage(const SpscMemory& memory, uint64_t taken) {
+  const uint8_t* first = memory.bytes + (memory.alignment == 64 ? 64 - kFrameWord : 0);
+  const auto* word = reinterpret_cast<const uint64_t*>(first + (taken & (memory.capacity - 1) & ~(kFrameWord - 1)));
+  return (Access::Load(word, std::memory_order_acquire) & kCommitted) != 0;
+}
+
+template <typename Access = HardwareAccess>
+class SpscProducer : SpscSide<Access> {
+  using Side = SpscSide<Access>;
+  using Side::memory_;
+
+ public:
+  explicit SpscProducer(const SpscMemory& memory) : Side(memory) { Attach(); }
+
+  // Room for `bytes`, REQUIRES: at most MaxPayload.  A claim that is not committed is forgotten by the next.
+  RawLoan Claim(uint64_t bytes) {
+    const uint64_t size = FrameSize(bytes, memory_.alignment);
+    const uint64_t left = Side::LeftBeforeEnd(tail_);
+    const uint64_t start = size > left ? tail_ + left : tail_;
+    if (!HasRoom(start + size)) return {};
+    return {Side::first_ + (start & Side::mask_) + kFrameWord, start, start + size};
+  }
+
+  // Publishes the claim with its first `bytes` bytes.
+  void Commit(const RawLoan& loan, uint64_t bytes) {
+    Append(loan, bytes);
+    Flush();
+  }
+
+  // Appends the claim to a batch, which Flush() publishes as a whole.
+  void Append(const RawLoan& loan, uint64_t bytes) {
+    const uint64_t word = bytes | kCommitted | (loan.position != tail_ ? kWrapped : 0);
+    if (tail_ == published_) {
+      first_word_ = word;
+    } else {
+      Access::Store(Side::Word(tail_), word, std::memory_order_relaxed);
+    }
+    tail_ = loan.position + FrameSize(bytes, memory_.alignment);
+  }
+  void Flush() {
+    if (tail_ == published_) return;
+    Access::Store(Side::Word(tail_), 0, std::memory_order_relaxed);
+    Publish<Access>(Side::Word(published_), first_word_, memory_.sleepers_possible);
+    published_ = tail_;
+  }
+
+  // Forgets the batch.
+  void Rollback() { tail_ = published_; }
+
+  // Bytes that are in the ring, as far as is known: no more than that.
+  uint64_t Used() const { return tail_ - cached_head_; }
+  uint64_t position() const { return tail_; }
+
+ private:
+  bool HasRoom(uint64_t end) {
+    if (end + kFrameWord - cached_head_ <= memory_.capacity) return true;
+    cached_head_ = Access::Load(memory_.head, std::memory_order_acquire);
+    return end + kFrameWord - cached_head_ <= memory_.capacity;
+  }
+  // Finds the end of what a predecessor committed.
+  void Attach() {
+    tail_ = cached_head_ = Access::Load(memory_.head, std::memory_order_acquire) & ~(memory_.alignment - 1);
+    for (uint64_t payload; tail_ - cached_head_ < memory_.capacity;) {
+      const uint64_t word = Access::Load(Side::Word(tail_), std::memory_order_acquire);
+      const uint64_t end = (word & kCommitted) == 0 ? 0 : Side::FrameEnd(tail_, word, &payload);
+      if (end == 0) break;
+      tail_ = end;
+    }
+    published_ = tail_;
+  }
+
+  uint64_t tail_ = 0;         // behind the batch
+  uint64_t published_ = 0;    // behind the last message that the consumer can see
+  uint64_t first_word_ = 0;   // of the batch
+  uint64_t cached_head_ = 0;  // not before the consumer's
+};
+
+template <typename Access = HardwareAccess>
+class SpscConsumer : SpscSide<Access> {
+  using Side = SpscSide<Access>;
+  using Side::memory_;
+
+ public:
+  // *abandoned: messages that a predecessor had taken and not released.
+  explicit SpscConsumer(const SpscMemory& memory, uint64_t* abandoned = nullptr) : Side(memory) {
+    head_ = next_ = Access::Load(memory_.head, std::memory_order_relaxed) & ~(memory_.alignment - 1);
+    const uint64_t taken = Access::Load(memory_.taken, std::memory_order_relaxed);
+    for (uint64_t payload; next_ < taken && next_ - head_ < memory_.capacity;) {
+      const uint64_t word = Access::Load(Side::Word(next_), std::memory_order_acquire);
+      const uint64_t end = (word & kCommitted) == 0 ? 0 : Side::FrameEnd(next_, word, &payload);
+      if (end == 0) break;
+      if (abandoned != nullptr && (word & kReleased) == 0) ++*abandoned;
+      next_ = end;
+    }
+    if (next_ != head_) Publish<Access>(memory_.head, head_ = next_, memory_.sleepers_possible);
+  }
+
+  // The next message.  It stays until it is released; several may be out, and come back in any order.
+  ReadResult Read(RawView* view) {
+    const uint64_t word = Access::Load(Side::Word(next_), std::memory_order_acquire);
+    if ((word & kCommitted) == 0) return ReadResult::kEmpty;
+    uint64_t payload;
+    const uint64_t end = Side::FrameEnd(next_, word, &payload);
+    if (end == 0) return ReadResult::kCorrupt;
+    Access::Store(memory_.taken, end, std::memory_order_relaxed);
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // said before anybody sees the message
+    *view = {Side::first_ + (payload & Side::mask_) + kFrameWord, static_cast<uint32_t>(word), next_, end};
+    next_ = end;
+    return ReadResult::kMessage;
+  }
+
+  void Release(const RawView& view) {
+    if (view.position != head_) {
+      uint64_t* word = Side::Word(view.position);
+      Access::Store(word, Access::Load(word, std::memory_order_relaxed) | kReleased, std::memory_order_relaxed);
+      return;
+    }
+    head_ = view.end;
+    while (head_ != next_) [[unlikely]] {
+        const uint64_t word = Access::Load(Side::Word(head_), std::memory_order_relaxed);
+        if ((word & kReleased) == 0) break;
+        uint64_t payload;
+        const uint64_t end = Side::FrameEnd(head_, word, &payload);
+        if (end == 0) break;  // somebody wrote over it: the ring stays full, nobody reads astray
+        head_ = end;
+      }
+    Publish<Access>(memory_.head, head_, memory_.sleepers_possible);
+  }
+
+  bool Empty() const { return (Access::Load(Side::Word(next_), std::memory_order_acquire) & kCommitted) == 0; }
+  uint64_t position() const { return next_; }
+
+ private:
+  uint64_t next_ = 0;
+  uint64_t head_ = 0;
+};
+
+}  // namespace memtally::channel
