@@ -140,7 +140,8 @@ std::optional<LegacyState> AskLegacyServer(const std::string& socket, const memt
   struct stat status {};
   if (!file.valid() || fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode) || status.st_size < 0 ||
       static_cast<uint64_t>(status.st_size) > kMostBytes) {
-    return fail(LedgerError::Code::kIo, fmt::format("memtallyd has no answer: {}", strerror(static_cast<int>(reply.status))),
+    return fail(LedgerError::Code::kIo,
+                fmt::format("memtallyd has no answer: {}", strerror(static_cast<int>(reply.status))),
                 "its log may say more");
   }
   std::vector<uint8_t> bytes(static_cast<size_t>(status.st_size));

@@ -66,8 +66,8 @@ void AddGaps(const memtally_legacy_state_process& said, LedgerView* facts) {
                                       said.foreign_pids, said.claimed_pid));
   }
   if (said.damaged_messages != 0) {
-    facts->gaps.push_back(fmt::format("{} messages were damaged, {} bytes passed over", said.damaged_messages,
-                                      said.skipped_bytes));
+    facts->gaps.push_back(
+        fmt::format("{} messages were damaged, {} bytes passed over", said.damaged_messages, said.skipped_bytes));
   }
   if (said.refused_buffers != 0) {
     facts->gaps.push_back(fmt::format("{} buffers of {} bytes were refused", said.refused_buffers, said.refused_bytes));

@@ -31,8 +31,8 @@ struct LegacyState {
 // Reads the bytes of a state file.  False: *what says what is wrong with them.
 bool ParseLegacyState(const std::vector<uint8_t>& bytes, LegacyState* state, std::string* what);
 
-// Asks the server behind `socket`.  Nothing where no server is, without a problem; with one (*error) where a server does
-// not answer in time, or is not root's or the caller's own.
+// Asks the server behind `socket`.  Nothing where no server is, without a problem; with one (*error) where a server
+// does not answer in time, or is not root's or the caller's own.
 std::optional<LegacyState> AskLegacyServer(const std::string& socket, const memtally_legacy_state_request& request,
                                            LedgerError* error);
 

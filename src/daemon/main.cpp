@@ -83,10 +83,12 @@ int Serve(const Arguments& arguments) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("Serves programs that speak the original allocation-server protocol, for memtally to show.", "memtallyd");
+  CLI::App app("Serves programs that speak the original allocation-server protocol, for memtally to show.",
+               "memtallyd");
   Arguments arguments;
   app.set_version_flag("--version", "memtallyd " MEMTALLY_VERSION, "Print the version and leave");
-  app.add_option("--config", arguments.config, fmt::format("Settings, in TOML (default {}, if it is there)", kSettingsFile))
+  app.add_option("--config", arguments.config,
+                 fmt::format("Settings, in TOML (default {}, if it is there)", kSettingsFile))
       ->type_name("FILE");
   app.add_option("--socket", arguments.socket, "Where clients connect (default /tmp/tt_allocation_server.sock)")
       ->type_name("PATH");

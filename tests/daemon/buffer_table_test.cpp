@@ -3,12 +3,12 @@
 // The table of a process's buffers, against a plain map; and what a process makes of messages, against a plain model.
 #include "daemon/legacy/buffer_table.hpp"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <map>
 #include <random>
 #include <tuple>
+
+#include <gtest/gtest.h>
 
 #include <memtally/abi/ledger_format.h>
 
@@ -89,7 +89,8 @@ TEST(ClientProcess, AgainstAModel) {
     auto newest = model.end();
     int matches = 0;
     for (auto at = model.lower_bound({head.device_id, head.buffer_id, 0});
-         at != model.end() && std::get<0>(at->first) == head.device_id && std::get<1>(at->first) == head.buffer_id; ++at) {
+         at != model.end() && std::get<0>(at->first) == head.device_id && std::get<1>(at->first) == head.buffer_id;
+         ++at) {
       ++matches;
       if (newest == model.end() || newest->second.order < at->second.order) newest = at;
     }

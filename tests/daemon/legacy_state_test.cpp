@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The server's answer to readers: what goes in comes out, and no byte of it is believed unchecked.
-#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <random>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "collect/legacy_source.hpp"
 #include "daemon/legacy/client_registry.hpp"
@@ -59,7 +60,8 @@ TEST(LegacyState, EveryCutIsRefused) {
   for (size_t size = 0; size < bytes.size(); ++size) {
     collect::LegacyState state;
     std::string what;
-    EXPECT_FALSE(collect::ParseLegacyState({bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(size)}, &state, &what));
+    EXPECT_FALSE(
+        collect::ParseLegacyState({bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(size)}, &state, &what));
     EXPECT_FALSE(what.empty());
   }
 }

@@ -3,11 +3,11 @@
 // Bytes become messages: every generation, every cut, and what is no message.
 #include "daemon/legacy/message_framer.hpp"
 
-#include <gtest/gtest.h>
-
 #include <cstring>
 #include <random>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 namespace memtally::daemon {
 namespace {

@@ -126,7 +126,7 @@ AccountChange ClientProcess::Allocate(const memtally_legacy_head& head, Sort sor
   ++account->live_count;
   account->live_bytes += head.size;
   account->peak_bytes = std::max(account->peak_bytes, account->live_bytes);
-  return {head.device_id, kind, static_cast<int64_t>(head.size), 1};
+  return {head.device_id, kind, head.size, 1};
 }
 
 AccountChange ClientProcess::Free(const memtally_legacy_head& head, Sort sort) {
@@ -147,7 +147,7 @@ AccountChange ClientProcess::Free(const memtally_legacy_head& head, Sort sort) {
   account->freed_bytes += gone.size;
   --account->live_count;
   account->live_bytes -= gone.size;
-  return {head.device_id, gone.kind, -static_cast<int64_t>(gone.size), -1};
+  return {head.device_id, gone.kind, ~gone.size + 1, ~uint64_t{0}};
 }
 
 void ClientProcess::Forget() {

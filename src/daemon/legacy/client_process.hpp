@@ -33,8 +33,8 @@ struct LegacyAccount {
 struct AccountChange {
   int32_t device = 0;
   uint8_t kind = 0;
-  int64_t bytes = 0;  // added to what is live
-  int64_t count = 0;
+  uint64_t bytes = 0;  // to be added to what is live, modulo 2^64: a size may be any number
+  uint64_t count = 0;
 };
 
 class ClientProcess {

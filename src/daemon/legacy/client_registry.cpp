@@ -145,8 +145,8 @@ void ClientRegistry::Apply(ClientProcess* process, const FramedMessage& message,
   if (last_device_ == devices_.end() || last_device_->first != change.device) {
     last_device_ = devices_.try_emplace(change.device).first;
   }
-  last_device_->second.bytes[change.kind] += static_cast<uint64_t>(change.bytes);
-  last_device_->second.buffers[change.kind] += static_cast<uint64_t>(change.count);
+  last_device_->second.bytes[change.kind] += change.bytes;
+  last_device_->second.buffers[change.kind] += change.count;
 }
 
 const DeviceTotals& ClientRegistry::TotalsOf(int32_t device) const {

@@ -41,8 +41,8 @@ class ClientRegistry {
 
   explicit ClientRegistry(const ServerSettings& settings) : settings_(settings) {}
 
-  // The process with this pid (0: one that the kernel does not show us; `connection` tells them apart), made if need be.
-  // *is_new: it was made; its death is to be watched, by identity().pid.
+  // The process with this pid (0: one that the kernel does not show us; `connection` tells them apart), made if need
+  // be. *is_new: it was made; its death is to be watched, by identity().pid.
   ClientProcess* Find(uint32_t pid, uint32_t uid, uint32_t gid, uint64_t connection, uint64_t now_ns, bool* is_new);
 
   // Connections come and go; with its last one a process is disconnected, and what it holds has leaked.

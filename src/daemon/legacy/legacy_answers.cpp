@@ -81,10 +81,10 @@ void LegacyServer::Handle(Connection* connection, const FramedMessage& message) 
       const uint64_t refused_before = process->counters().refused_buffers;
       registry_.Apply(process, message, now_ns_);
       if (unknown_before == 0 && process->counters().unknown_frees != 0) {
-        spdlog::warn("pid {} ({}): freed unknown buffer {:#x} on device {}: its allocation was never received. More of "
-                     "them are counted, and say that the sender loses messages (sends that failed and were not repeated)",
-                     process->identity().pid, process->identity().comm, message.head.buffer_id,
-                     message.head.device_id);
+        spdlog::warn(
+            "pid {} ({}): freed unknown buffer {:#x} on device {}: its allocation was never received. More of "
+            "them are counted, and say that the sender loses messages (sends that failed and were not repeated)",
+            process->identity().pid, process->identity().comm, message.head.buffer_id, message.head.device_id);
       }
       if (refused_before != process->counters().refused_buffers) {
         refusal_log_.Note(MEMTALLY_LEGACY_REFUSED_BUFFERS, process->identity().pid, process->identity().uid, now_ns_);
@@ -187,10 +187,11 @@ void LegacyServer::LogStatistics(const char* when) const {
     repeated += process->counters().repeated_allocations;
     foreign += process->counters().foreign_pids;
   }
-  spdlog::info("{} statistics: {} messages, {} queries, {} connections ({} now), {} unknown buffers freed, {} repeated "
-               "allocations, {} messages with a foreign pid",
-               when, counters.messages, counters.queries, counters.connections_ever, connections_.size(), unknown,
-               repeated, foreign);
+  spdlog::info(
+      "{} statistics: {} messages, {} queries, {} connections ({} now), {} unknown buffers freed, {} repeated "
+      "allocations, {} messages with a foreign pid",
+      when, counters.messages, counters.queries, counters.connections_ever, connections_.size(), unknown, repeated,
+      foreign);
   for (const auto& [device, totals] : registry_.devices()) {
     for (uint8_t kind = 0; kind < MEMTALLY_BUILTIN_KINDS; ++kind) {
       if (totals.buffers[kind] == 0) continue;
@@ -200,8 +201,8 @@ void LegacyServer::LogStatistics(const char* when) const {
   }
   for (const auto& process : registry_.processes()) {
     if (process->state == ClientProcess::State::kConnected || process->buffers().size() == 0) continue;
-    spdlog::info("{} statistics: pid {} ({}) left {} buffers", when, process->identity().pid,
-                 process->identity().comm, process->buffers().size());
+    spdlog::info("{} statistics: pid {} ({}) left {} buffers", when, process->identity().pid, process->identity().comm,
+                 process->buffers().size());
   }
   for (uint32_t reason = 0; reason < MEMTALLY_LEGACY_REFUSALS; ++reason) {
     if (counters.refused.at(reason) == 0) continue;

@@ -115,7 +115,8 @@ void LegacyServer::Run(int stop_fd) {
       break;
     }
     now_ns_ = base::MonotonicNs();
-    for (int i = 0; i < count; ++i) Dispatch(events[static_cast<size_t>(i)].data.u64, events[static_cast<size_t>(i)].events);
+    for (int i = 0; i < count; ++i)
+      Dispatch(events[static_cast<size_t>(i)].data.u64, events[static_cast<size_t>(i)].events);
     Wake();
     if (now_ns_ >= next_keeping_ns_) HouseKeeping();
   }
@@ -296,9 +297,10 @@ void LegacyServer::CountDamage(Connection* connection, ClientProcess* process) {
   if (damage.messages == connection->damage_messages && damage.bytes == connection->damage_bytes) return;
   ClientProcess::Counters& counters = process->counters();
   if (counters.damaged_messages == 0) {
-    spdlog::warn("pid {} ({}): a message does not begin where the last one ended: its sender leaves out parts of "
-                 "messages (a send that was not repeated for the rest?)",
-                 process->identity().pid, process->identity().comm);
+    spdlog::warn(
+        "pid {} ({}): a message does not begin where the last one ended: its sender leaves out parts of "
+        "messages (a send that was not repeated for the rest?)",
+        process->identity().pid, process->identity().comm);
   }
   counters.damaged_messages += damage.messages - connection->damage_messages;
   counters.skipped_bytes += damage.bytes - connection->damage_bytes;

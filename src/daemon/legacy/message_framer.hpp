@@ -59,8 +59,8 @@ class MessageFramer {
     return true;
   }
 
-  // Nothing followed for a while, or nothing will (`at_end`): a first message that is complete as far as one can tell is
-  // taken.
+  // Nothing followed for a while, or nothing will (`at_end`): a first message that is complete as far as one can tell
+  // is taken.
   template <typename Sink>
   void Settle(bool at_end, Sink&& sink) {
     if (const uint32_t whole = WholeMessage(at_end); whole != 0) {
@@ -163,7 +163,7 @@ class MessageFramer {
 
   uint32_t generation_ = 0;
   bool confirmed_ = false;  // what followed the first message fits
-  bool lost_ = false;  // looking for the beginning of a message
+  bool lost_ = false;       // looking for the beginning of a message
   bool has_process_id_ = false;
   int32_t process_id_ = 0;  // in the first message
   uint32_t partial_sender_ = 0;

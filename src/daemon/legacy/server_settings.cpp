@@ -38,8 +38,8 @@ class TableReader {
     const toml::node* node = Take(name);
     if (node == nullptr) return;
     const auto number = node->value_exact<int64_t>();
-    constexpr auto kMost =
-        static_cast<int64_t>(std::min<uint64_t>(std::numeric_limits<Number>::max(), std::numeric_limits<int64_t>::max()));
+    constexpr auto kMost = static_cast<int64_t>(
+        std::min<uint64_t>(std::numeric_limits<Number>::max(), std::numeric_limits<int64_t>::max()));
     if (number && *number >= 0 && *number <= kMost) {
       *value = static_cast<Number>(*number);
     } else {

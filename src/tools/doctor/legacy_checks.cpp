@@ -44,8 +44,9 @@ void CheckClient(const memtally_legacy_state_process& client, Checkup* checkup) 
   if (client.resynchronisations != 0) what += fmt::format(", began anew {} times", client.resynchronisations);
   checkup->Ok("legacy", what);
   if (client.unknown_frees != 0) {
-    checkup->Warn("legacy", fmt::format("{}: freed {} unknown buffers", who, client.unknown_frees),
-                  "messages of its allocations got lost on its side: see that its sends are repeated until all is sent");
+    checkup->Warn(
+        "legacy", fmt::format("{}: freed {} unknown buffers", who, client.unknown_frees),
+        "messages of its allocations got lost on its side: see that its sends are repeated until all is sent");
   }
   if (client.damaged_messages != 0) {
     checkup->Warn("legacy",
@@ -64,7 +65,8 @@ void CheckClient(const memtally_legacy_state_process& client, Checkup* checkup) 
                   "raise most_buffers in the settings of memtallyd");
   }
   if (client.unknown_types != 0) {
-    checkup->Warn("legacy", fmt::format("{}: {} messages of a type that clients do not send", who, client.unknown_types),
+    checkup->Warn("legacy",
+                  fmt::format("{}: {} messages of a type that clients do not send", who, client.unknown_types),
                   "they say nothing and were passed over");
   }
 }
@@ -100,12 +102,13 @@ void CheckLegacyServer(Checkup* checkup) {
     return;
   }
   if (!state) {
-    checkup->Ok("legacy", "no memtallyd runs here: programs that speak the original allocation-server protocol are not seen");
+    checkup->Ok("legacy",
+                "no memtallyd runs here: programs that speak the original allocation-server protocol are not seen");
     return;
   }
-  checkup->Ok("legacy", fmt::format("memtallyd (pid {}) serves {}: {} connections, {} messages", state->header.server_pid,
-                                    TerminalText(state->header.socket_path, 120), state->header.connections,
-                                    state->header.messages));
+  checkup->Ok("legacy", fmt::format("memtallyd (pid {}) serves {}: {} connections, {} messages",
+                                    state->header.server_pid, TerminalText(state->header.socket_path, 120),
+                                    state->header.connections, state->header.messages));
   size_t shown = 0;
   for (const memtally_legacy_state_process& client : state->processes) {
     if (++shown <= kMostClients) CheckClient(client, checkup);
@@ -114,7 +117,8 @@ void CheckLegacyServer(Checkup* checkup) {
   for (size_t reason = 0; reason < kRefusals.size(); ++reason) {
     const uint64_t count = state->header.refused[reason];
     if (count != 0) {
-      checkup->Warn("legacy", fmt::format("refused {} times: {}", count, kRefusals[reason].what), kRefusals[reason].hint);
+      checkup->Warn("legacy", fmt::format("refused {} times: {}", count, kRefusals[reason].what),
+                    kRefusals[reason].hint);
     }
   }
 }
