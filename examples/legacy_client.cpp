@@ -6,10 +6,12 @@
 //   legacy_client                               the process's ledger
 //   TT_ALLOC_TRANSPORT=blocking legacy_client   memtallyd, or the original server: also hybrid, async, batch
 //
-// With an argument it ends at once; otherwise it stays until its standard input ends, to be looked at with memtally top.
-#include <allocation_client.hpp>
+// With an argument it ends at once; otherwise it stays until its standard input ends, to be looked at with memtally
+// top.
 #include <cstdint>
 #include <cstdio>
+
+#include <allocation_client.hpp>
 
 namespace {
 

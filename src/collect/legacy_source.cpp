@@ -98,6 +98,7 @@ void LegacySource::AddAccounts(const LegacyState& state, const memtally_legacy_s
     account.index = next++;
     account.device = device;
     account.kind = says.kind;
+    account.capacity_bytes = account.capacity_bytes_per_bank = says.capacity_bytes;
     account.live = AmountOf(says.live_count, says.live_bytes);
     account.allocated = AmountOf(says.allocated_count, says.allocated_bytes);
     account.freed = AmountOf(says.freed_count, says.freed_bytes);

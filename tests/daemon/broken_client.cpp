@@ -7,10 +7,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <allocation_client.hpp>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+
+#include <allocation_client.hpp>
 
 #include <memtally/abi/legacy_protocol.h>
 

@@ -14,7 +14,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <allocation_client.hpp>
 #include <array>
 #include <cstdint>
 #include <cstdio>
@@ -23,6 +22,8 @@
 #include <mutex>
 #include <thread>
 #include <vector>
+
+#include <allocation_client.hpp>
 
 namespace {
 

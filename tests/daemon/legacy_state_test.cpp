@@ -32,11 +32,10 @@ std::vector<uint8_t> SampleAnswer(uint32_t level) {
       registry.Apply(process, message, 7);
     }
   }
-  const std::string path = "/tmp/some.sock";
   memtally_legacy_state_request request{};
   request.level = level;
   uint64_t size = 0;
-  const base::Fd file = MakeStateFile(registry, {&path, 1, 9, 3}, request, &size);
+  const base::Fd file = MakeStateFile(registry, {&settings, 1, 9, 3}, request, &size);
   EXPECT_TRUE(file.valid());
   std::vector<uint8_t> bytes(size);
   EXPECT_EQ(pread(file.get(), bytes.data(), size, 0), static_cast<ssize_t>(size));

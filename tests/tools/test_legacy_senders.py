@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -184,6 +185,45 @@ def test_killed_at_random_instants(daemon, memtally, transport):
             assert unknown == 0
             most = 2 * sum(1000 + 7 + buffer for buffer in range(100))
             assert all(size <= most for size in live.values())
+
+
+@pytest.mark.parametrize("transport", [*TRANSPORTS, "ledger"])
+@pytest.mark.parametrize("trace", ["llama-1b-n150", "leak-until-oom-n150"])
+def test_recorded_traces(daemon, memtally, transport, trace):
+    """What a replay by a transport leaves is what it leaves by the ledger."""
+    memtally.environment["TT_ALLOC_SOCKET"] = str(daemon.socket)
+    sums = []
+    for option in (["--transport", transport], []):
+        process = memtally.start("replay", trace, "--hold", "--name", "player", *option)
+        try:
+            assert select.select([process.stdout], [], [], PATIENCE)[0] and b"holding" in process.stdout.readline()
+            if option:
+                wait_until(lambda: quiet(memtally), "the end of what is under way")
+            found = player(memtally)
+            assert found["unknown"] == 0
+            sums.append(found["live"])
+        finally:
+            process.terminate()
+            process.communicate(timeout=PATIENCE)
+    assert sums[0] == sums[1] and (sums[0] or "leak" not in trace)
+
+
+def quiet(memtally):
+    """Whether the totals of a player do not change any more."""
+    first = player(memtally)
+    threading.Event().wait(0.2)
+    return first is not None and first == player(memtally)
+
+
+def player(memtally):
+    """Live bytes by kind of the living replay, of the kinds that the original interface has calls for."""
+    for process in memtally.json("ps")["processes"]:
+        if process["command"] != "player" or process["state"] != "alive":
+            continue
+        live = {account["kind"]: account["live"]["bytes_requested"] for account in process["accounts"]
+                if account["live"]["count"] and account["kind"] in (*KINDS, "kernel")}
+        return {"live": live, "unknown": process["anomalies"]["unknown_free"]["count"]}
+    return None
 
 
 def is_dead(memtally, pid):

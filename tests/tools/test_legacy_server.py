@@ -295,3 +295,22 @@ def test_a_stopped_server_does_not_stop_memtally(daemon, memtally):
     daemon.send_signal(signal.SIGSTOP)
     document = validate(memtally.json("ps"))
     assert any("memtallyd does not answer" in problem["what"] for problem in document["problems"])
+
+
+def test_monitor(memtally):
+    text = settings("[[legacy.device]]\nnumber = 1\ndram_bytes = 1000000\nl1_bytes = 1000\narchitecture = 2\n")
+    with Daemon(memtally.folder, text, memtally.environment) as daemon, Client(daemon.socket) as client:
+        client.send(ALLOC, device=1, size=500_000, buffer_type=DRAM, buffer_id=1)
+        client.send(ALLOC, device=1, size=950, buffer_type=L1, buffer_id=2)
+        client.send(ALLOC, device=2, size=7, buffer_type=L1, buffer_id=2)
+        client.query()
+        client.send(DEVICE_INFO_QUERY, device=1)
+        info = client.receive()
+        assert (info["total_dram_size"], info["arch_type"], info["is_available"], info["num_devices"]) == (1000000, 2, 1, 3)
+        frame = memtally.run("monitor", "-d", "1", "-n", "1").stdout
+        assert "[" + "#" * 15 + "." * 15 + "] 50" in frame and "Device 2" not in frame and frame.count("Device") == 1
+        assert "\x1b[31m" in memtally.run("--color", "always", "monitor", "-d", "1", "-n", "1").stdout
+        every = memtally.run("monitor", "-a", "-r", "10", "-n", "3").stdout
+        assert every.count("Device ") == 6
+        assert "No process" in memtally.run("monitor", "-n", "1").stdout
+        assert memtally.run("monitor", "-r", "1", code=2).stderr

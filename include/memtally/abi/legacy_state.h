@@ -136,6 +136,7 @@ struct memtally_legacy_state_account {
   uint64_t freed_count;
   uint64_t freed_bytes;
   uint64_t peak_bytes;
+  uint64_t capacity_bytes; /* from the server's settings, 0 unknown */
 };
 
 struct memtally_legacy_state_buffer {

@@ -427,7 +427,7 @@ void LegacyServer::ServeReader(int fd) {
   reply.version = MEMTALLY_LEGACY_STATE_VERSION;
   base::Fd file;
   if (request.version == MEMTALLY_LEGACY_STATE_VERSION) {
-    const StateFacts facts{&settings_.socket, start_ns_, now_ns_, static_cast<uint32_t>(connections_.size())};
+    const StateFacts facts{&settings_, start_ns_, now_ns_, static_cast<uint32_t>(connections_.size())};
     file = MakeStateFile(registry_, facts, request, &reply.bytes);
     if (!file.valid()) reply.status = static_cast<uint32_t>(errno);
   } else {

@@ -66,7 +66,7 @@ memtally_legacy_state_process Describe(const ClientProcess& process) {
   return out;
 }
 
-memtally_legacy_state_account Describe(const LegacyAccount& account) {
+memtally_legacy_state_account Describe(const LegacyAccount& account, const ServerSettings& settings) {
   memtally_legacy_state_account out{};
   out.device = account.device;
   out.kind = account.kind;
@@ -77,6 +77,11 @@ memtally_legacy_state_account Describe(const LegacyAccount& account) {
   out.freed_count = account.freed_count;
   out.freed_bytes = account.freed_bytes;
   out.peak_bytes = account.peak_bytes;
+  for (const DeviceFacts& facts : settings.devices) {
+    if (facts.device != account.device) continue;
+    if (account.kind == MEMTALLY_KIND_DRAM) out.capacity_bytes = facts.dram_bytes;
+    if (account.kind == MEMTALLY_KIND_L1) out.capacity_bytes = facts.l1_bytes;
+  }
   return out;
 }
 
@@ -120,7 +125,7 @@ base::Fd MakeStateFile(const ClientRegistry& registry, const StateFacts& facts,
   header.queries = counters.queries;
   header.forgotten_processes = counters.forgotten_processes;
   std::copy(counters.refused.begin(), counters.refused.end(), header.refused);
-  CopyText(*facts.socket_path, header.socket_path);
+  CopyText(facts.settings->socket, header.socket_path);
 
   std::vector<uint8_t> processes;
   std::vector<uint8_t> accounts;
@@ -131,7 +136,7 @@ base::Fd MakeStateFile(const ClientRegistry& registry, const StateFacts& facts,
     described.first_account = header.account_count;
     described.account_count = process->accounts().size();
     header.account_count += described.account_count;
-    for (const LegacyAccount& account : process->accounts()) Append(Describe(account), &accounts);
+    for (const LegacyAccount& account : process->accounts()) Append(Describe(account, *facts.settings), &accounts);
     described.first_buffer = header.buffer_count;
     if (WantsBuffers(request, *process)) {
       described.buffer_count = process->buffers().size();

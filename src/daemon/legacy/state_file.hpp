@@ -4,17 +4,16 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
-
 #include <memtally/abi/legacy_state.h>
 
 #include "base/fd.hpp"
 #include "daemon/legacy/client_registry.hpp"
+#include "daemon/legacy/server_settings.hpp"
 
 namespace memtally::daemon {
 
 struct StateFacts {
-  const std::string* socket_path = nullptr;
+  const ServerSettings* settings = nullptr;
   uint64_t start_ns = 0;
   uint64_t now_ns = 0;
   uint32_t connections = 0;

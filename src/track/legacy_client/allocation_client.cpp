@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The original interface, and the ways in which reports leave the process.
-#include <memtally/allocation_client.hpp>
-
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -10,6 +8,7 @@
 #include <time.h>
 
 #include <memtally/abi/legacy_protocol.h>
+#include <memtally/allocation_client.hpp>
 
 #include "track/legacy_client/client_settings.hpp"
 #include "track/legacy_client/event_queue.hpp"
@@ -95,8 +94,8 @@ bool StartSender() {
 
 void SayLoss(const char* why, uint64_t count) {
   if (__atomic_exchange_n(&has_said_loss, true, __ATOMIC_RELAXED)) return;
-  fprintf(stderr, "memtally: %llu report%s to the allocation server lost: %s\n",
-          static_cast<unsigned long long>(count), count == 1 ? " was" : "s were", why);
+  fprintf(stderr, "memtally: %llu report%s to the allocation server lost: %s\n", static_cast<unsigned long long>(count),
+          count == 1 ? " was" : "s were", why);
 }
 
 // In a child: what was queued, and the connection, are the parent's; no other thread is here, and no lock is held.
@@ -135,7 +134,8 @@ void Enqueue(const LegacyEvent& event) {
     pthread_mutex_unlock(&wire_lock);
     if (!started) return SendNow(event);
   }
-  if (!queue.Put(event)) SayLoss("the queue was full (TT_ALLOC_QUEUE, TT_ALLOC_QUEUE_FULL); more are counted at the end", 1);
+  if (!queue.Put(event))
+    SayLoss("the queue was full (TT_ALLOC_QUEUE, TT_ALLOC_QUEUE_FULL); more are counted at the end", 1);
 }
 
 void Report(const LegacyEvent& event) {

@@ -27,8 +27,8 @@ uint8_t AllocationOf(uint8_t type) {
 }  // namespace
 
 size_t LiveTable::HomeOf(const LegacyEvent& event) const {
-  uint64_t key = event.id ^ (uint64_t{static_cast<uint32_t>(event.device)} << 40) ^
-                 (uint64_t{AllocationOf(event.type)} << 32);
+  uint64_t key =
+      event.id ^ (uint64_t{static_cast<uint32_t>(event.device)} << 40) ^ (uint64_t{AllocationOf(event.type)} << 32);
   key *= 0x9e3779b97f4a7c15ULL;
   key ^= key >> 32;
   return key & (capacity_ - 1);
@@ -78,8 +78,7 @@ void LiveTable::Erase(size_t hole) {
 
 bool LiveTable::Grow() {
   const size_t capacity = capacity_ == 0 ? kFirstCapacity : capacity_ * 2;
-  void* memory =
-      mmap(nullptr, capacity * sizeof(Entry), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* memory = mmap(nullptr, capacity * sizeof(Entry), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return false;
   Entry* old = entries_;
   const size_t old_capacity = capacity_;

@@ -37,8 +37,8 @@ class LiveTable {
 
  private:
   struct Entry {
-    LegacyEvent event;  // its allocation
-    uint32_t order;     // later ones are larger, as far as 32 bits tell
+    LegacyEvent event;    // its allocation
+    uint32_t order;       // later ones are larger, as far as 32 bits tell
     uint32_t references;  // 0: no entry
   };
 
