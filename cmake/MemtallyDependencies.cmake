@@ -49,7 +49,7 @@ if(MEMTALLY_BUILD_BENCH)
 endif()
 
 # Use: CLI11::CLI11, nlohmann_json::nlohmann_json, fmt::fmt, PkgConfig::libzstd,
-# PkgConfig::ncursesw.
+# PkgConfig::ncursesw, spdlog::spdlog, tomlplusplus::tomlplusplus, PkgConfig::libsystemd.
 if(MEMTALLY_BUILD_TOOLS)
   memtally_find(CLI11 2.1.2 libcli11-dev)
   memtally_find(nlohmann_json 3.11.2 nlohmann-json3-dev)
@@ -70,4 +70,12 @@ if(MEMTALLY_BUILD_TOOLS)
       "Install the Debian package libncurses-dev, or run ./dev setup.")
   endif()
   message(STATUS "ncursesw ${ncursesw_VERSION}")
+  memtally_find(spdlog 1.10.0 libspdlog-dev)
+  memtally_find(tomlplusplus 3.3.0 libtomlplusplus-dev)
+  pkg_check_modules(libsystemd QUIET IMPORTED_TARGET "libsystemd>=252")
+  if(NOT libsystemd_FOUND)
+    message(FATAL_ERROR "libsystemd 252 or newer is needed. "
+      "Install the Debian package libsystemd-dev, or run ./dev setup.")
+  endif()
+  message(STATUS "libsystemd ${libsystemd_VERSION}")
 endif()

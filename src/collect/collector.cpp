@@ -11,6 +11,7 @@
 #include "base/proc.hpp"
 #include "collect/device_table.hpp"
 #include "collect/ledger_pool.hpp"
+#include "collect/legacy_source.hpp"
 #include "collect/passive_source.hpp"
 
 namespace memtally::collect {
@@ -21,6 +22,12 @@ std::string PassiveDirectory(const Collector::Options& options) {
   if (!options.only_ledger.empty()) return "";
   const char* named = getenv("MEMTALLY_DIR");
   return named != nullptr && *named != 0 ? named : "/dev/shm";
+}
+
+// Beside what others publish.
+std::string LegacySocket(const Collector::Options& options) {
+  const std::string directory = PassiveDirectory(options);
+  return directory.empty() ? "" : directory + "/" MEMTALLY_LEGACY_STATE_SOCKET;
 }
 
 // What one snapshot may spend on reading buffers for extents only.
@@ -59,6 +66,7 @@ struct Collector::State {
   explicit State(Options the_options)
       : options(std::move(the_options)),
         pool(options.only_ledger),
+        legacy(LegacySocket(options)),
         passive(PassiveDirectory(options)),
         host(ThisHost()) {}
 
@@ -96,12 +104,25 @@ struct Collector::State {
     return true;
   }
 
+  // Of a process without a ledger: what its list of buffers says, where there is one.
+  static void AddListedExtents(const Process& process, Snapshot* snapshot) {
+    if (!process.has_buffers) return;
+    for (const LedgerAccount& account : process.facts.accounts) {
+      const LedgerKind* kind = process.facts.kind(account.kind);
+      if (kind == nullptr || !kind->overlaps) continue;
+      if (const auto extent = ExtentOf(process.facts, account.index)) AddExtent(snapshot, process, account, *extent);
+    }
+  }
+
   void AddExtents(Snapshot* snapshot) {
     const uint64_t end = base::MonotonicNs() + kExtentBudgetNs;
     for (const Process& process : snapshot->processes) {
       if (process.facts.liveness != Liveness::kAlive) continue;
       const auto found = pool.ledgers().find(process.facts.path);
-      if (found == pool.ledgers().end()) continue;
+      if (found == pool.ledgers().end()) {
+        AddListedExtents(process, snapshot);
+        continue;
+      }
       for (const LedgerAccount& account : process.facts.accounts) {
         const LedgerKind* kind = process.facts.kind(account.kind);
         if (kind == nullptr || !kind->overlaps || account.live.count == 0) continue;
@@ -123,6 +144,7 @@ struct Collector::State {
 
   Options options;
   LedgerPool pool;
+  LegacySource legacy;
   PassiveSource passive;
   Host host;
   UserNames users;
@@ -166,9 +188,12 @@ std::shared_ptr<const Snapshot> Collector::Take(const SnapshotRequest& request) 
     if (!state.Read(path, &ledger, ReadLevel::kAll, &process, &snapshot->problems)) --count;
   }
   processes.resize(count);
+  state.legacy.AddTo(snapshot.get(), request.process);
   state.passive.AddTo(snapshot.get());
   std::sort(processes.begin(), processes.end(), ComesBefore);
   BuildDevices(snapshot.get(), &state.peaks);
+  snapshot->disagreements.clear();
+  state.legacy.Compare(snapshot.get());
   state.passive.Compare(snapshot.get());
   if (request.extents) state.AddExtents(snapshot.get());
   return {snapshot.release(), [spare = state.spare](const Snapshot* done) {

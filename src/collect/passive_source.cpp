@@ -11,26 +11,11 @@
 #include <memtally/abi/ledger_format.h>
 
 #include "base/proc.hpp"
+#include "collect/builtin_kind.hpp"
 #include "collect/tt_metal_counters.hpp"
 
 namespace memtally::collect {
 namespace {
-
-// Built-in kinds as every ledger has them, for processes that have no ledger.
-LedgerKind KindOf(uint32_t number) {
-  switch (number) {
-    case MEMTALLY_KIND_L1:
-      return {number, MEMTALLY_KIND_L1, std::nullopt, false, false, "l1"};
-    case MEMTALLY_KIND_L1_SMALL:
-      return {number, MEMTALLY_KIND_L1, std::nullopt, false, false, "l1_small"};
-    case MEMTALLY_KIND_TRACE:
-      return {number, MEMTALLY_KIND_DRAM, std::nullopt, false, false, "trace"};
-    case MEMTALLY_KIND_CB:
-      return {number, MEMTALLY_KIND_L1, std::nullopt, true, false, "cb"};
-    default:
-      return {MEMTALLY_KIND_DRAM, MEMTALLY_KIND_DRAM, std::nullopt, false, false, "dram"};
-  }
-}
 
 // A process without a ledger is known by its pid alone.
 ProcessKey KeyOf(uint32_t pid) {
@@ -118,7 +103,7 @@ const LedgerAccount* FindAccount(const LedgerView& facts, uint32_t device, uint3
 
 void AddAccount(uint32_t device, uint32_t kind, uint64_t bytes, Process* process) {
   LedgerView& facts = process->facts;
-  if (facts.kind(kind) == nullptr) facts.kinds.push_back(KindOf(kind));
+  if (facts.kind(kind) == nullptr) facts.kinds.push_back(BuiltinKind(kind));
   uint32_t index = 0;
   for (const LedgerAccount& account : facts.accounts) index = std::max(index, account.index + 1);
   process->account_sources.resize(facts.accounts.size(), process->source);
@@ -172,7 +157,6 @@ void PassiveSource::AddTo(Snapshot* snapshot) {
 }
 
 void PassiveSource::Compare(Snapshot* snapshot) const {
-  snapshot->disagreements.clear();
   const auto machine_device = [](const Process& process, uint32_t device) {
     return device < process.machine_device.size() ? process.machine_device[device] : 0;
   };
@@ -189,7 +173,7 @@ void PassiveSource::Compare(Snapshot* snapshot) const {
     const Process* process = FindProcess(*snapshot, claim.process);
     if (process == nullptr || claim.bytes == claim.bytes_rows) continue;
     snapshot->disagreements.push_back({Source::kPassive, Source::kPassive, machine_device(*process, claim.device),
-                                       std::nullopt, KindOf(claim.kind).name, claim.bytes_rows, claim.bytes});
+                                       std::nullopt, BuiltinKind(claim.kind).name, claim.bytes_rows, claim.bytes});
   }
 }
 

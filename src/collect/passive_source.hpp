@@ -25,7 +25,7 @@ class PassiveSource {
   // REQUIRES: the processes of other sources are in, devices are not built.
   void AddTo(Snapshot* snapshot);
 
-  // What the sources of the snapshot say differently.
+  // What the sources of the snapshot say differently.  Appends to its disagreements.
   // REQUIRES: AddTo and BuildDevices were called for it, and its processes are in their final order.
   void Compare(Snapshot* snapshot) const;
 

@@ -102,7 +102,7 @@ void Validate(const CLI::App& app, Arguments* arguments) {
   if (given("--generate")) {
     for (const char* name :
          {"TRACE", "--speed", "--processes", "--device-id", "--device-index", "--check", "--kill-after",
-          "--random-kill", "--repeat", "--hold", "--loop", "--keep-going", "--name"}) {
+          "--random-kill", "--repeat", "--hold", "--loop", "--keep-going", "--name", "--transport"}) {
       if (given(name)) throw CLI::ValidationError(name, "does not go with --generate");
     }
     if (!given("--output")) throw CLI::ValidationError("--generate", "needs -o FILE");
@@ -155,6 +155,14 @@ void AddReplay(CLI::App* app, Action* action) {
   replay->add_option("--device-index", worker.device_index, "The program's number of chip 0; chip n gets this plus n")
       ->check(CLI::Range(0, 1'000'000))
       ->type_name("N");
+  CLI::Option* transport =
+      replay
+          ->add_option(
+              "--transport", worker.transport,
+              "Report by the original allocation client: ledger, blocking, hybrid, async or batch (TT_ALLOC_SOCKET "
+              "names the server's socket)")
+          ->check(CLI::IsMember({"ledger", "blocking", "hybrid", "async", "batch"}))
+          ->type_name("HOW");
   replay->add_option("--name", worker.comm, "Name of the replaying process (default: the trace's)")->type_name("NAME");
   CLI::Option* check = replay->add_flag("--check", worker.check,
                                         "Compare the ledger with the trace from outside; exit code 3 if they differ");
@@ -169,6 +177,8 @@ void AddReplay(CLI::App* app, Action* action) {
                                  ->check(NotNegative())
                                  ->type_name("SEED");
   random_kill->excludes(kill_after);
+  // These compare the ledger, which knows more than that client reports.
+  transport->excludes(check)->excludes(kill_after)->excludes(random_kill);
   replay->add_option("--repeat", arguments->replay.repeat, "With --random-kill: so many times")
       ->check(CLI::Range(1u, 1000000u))
       ->type_name("K");

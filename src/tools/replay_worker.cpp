@@ -12,11 +12,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <optional>
 #include <thread>
 #include <vector>
 
 #include <memtally/track.h>
 
+#include "tools/legacy_replay.hpp"
 #include "tools/turnstile.hpp"
 
 namespace memtally::tools {
@@ -53,6 +55,7 @@ class Driver {
   Driver(const Trace& trace, const WorkerPlan& plan, int socket, WorkerProgress* progress)
       : trace_(trace), plan_(plan), socket_(socket), progress_(progress), devices_(trace.chips.size(), 0) {
     for (const std::string& name : trace.kind_names) kinds_.push_back(KindNumber(name));
+    if (!plan.transport.empty()) legacy_.emplace(trace, plan.device_index.value_or(0));
   }
 
   // The clock of the trace starts now, at its first record.
@@ -117,6 +120,7 @@ class Driver {
   }
 
   void Call(const TraceRecord& record) {
+    if (legacy_) return legacy_->Report(record);
     const memtally_device device = devices_.empty() ? 0 : devices_[record.chip];
     const uint32_t kind = kinds_.empty() ? 0 : kinds_[record.kind];
     switch (record.operation) {
@@ -178,6 +182,7 @@ class Driver {
   WorkerProgress* const progress_;
   std::vector<memtally_device> devices_;  // by chip
   std::vector<uint32_t> kinds_;           // by kind
+  std::optional<LegacyReplay> legacy_;    // where reports go by the original interface
   uint64_t events_ = 0;
   uint64_t start_ns_ = 0;
 };
@@ -233,6 +238,8 @@ size_t CountPreamble(const Trace& trace) {
 void RunWorker(const Trace& trace, const WorkerPlan& plan, int socket, WorkerProgress* progress) {
   prctl(PR_SET_NAME, plan.comm.empty() ? trace.name.c_str() : plan.comm.c_str());
   prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (!plan.transport.empty())
+    setenv("TT_ALLOC_TRANSPORT", plan.transport.c_str(), 1);  // NOLINT(concurrency-mt-unsafe)
   if (plan.hold) signal(SIGINT, SIG_IGN);  // a Ctrl-C is for the parent, who then lets this process end normally
   WorkerMessage message;
   if (!memtally_is_enabled()) message.type = WorkerMessage::kNotTracked;

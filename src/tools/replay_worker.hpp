@@ -23,6 +23,7 @@ struct WorkerPlan {
   std::optional<uint64_t> kill_after;   // SIGKILL to itself after so many events
   std::optional<uint64_t> device_id;    // of chip 0; chip n has this + n.  Without: what the trace says
   std::optional<int32_t> device_index;  // the program's number of chip 0; chip n has this + n.  Without: n
+  std::string transport;                // of the original interface: "blocking", ...; "": the ledger, by track.h
   std::string comm;                     // the process's name; "": the trace's
 };
 

@@ -47,6 +47,7 @@ INSTALLED = {
     "track.hpp": "api",
     "tt_metal.hpp": "api",
     "hook.h": "api",
+    "allocation_client.hpp": "api",
     "ledger_reader.hpp": "ledger",
     "channel.hpp": "channel",
     **{f"channel/{name}.hpp": "channel" for name in (

@@ -54,6 +54,9 @@ void CheckSettings(Checkup* checkup);
 void CheckDirectory(const TrackingSetup& setup, Checkup* checkup);
 void CheckLedgers(const TrackingSetup& setup, Checkup* checkup);
 
+// memtallyd, its clients, and whom it refused.
+void CheckLegacyServer(Checkup* checkup);
+
 // Drivers and what they publish: facts, nothing is judged.
 void CheckDevices(Checkup* checkup);
 

@@ -172,6 +172,7 @@ int Run(const Arguments& arguments) {
   CheckDirectory(setup, &checkup);
   CheckTracking(setup, &checkup);
   CheckLedgers(setup, &checkup);
+  CheckLegacyServer(&checkup);
   CheckDevices(&checkup);
   CheckScreen(&checkup);
   std::optional<CommandFacts> command;
