@@ -122,6 +122,7 @@ int Main(int argc, char** argv) {
   AddTags(&app, &action);
   AddEvents(&app, &action);
   AddSnapshot(&app, &action);
+  AddChannels(&app, &action);
   AddReplay(&app, &action);
   AddBench(&app, &action);
   AddDemo(&app, &action);

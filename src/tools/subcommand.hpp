@@ -34,6 +34,7 @@ void AddLeaks(CLI::App* app, Action* action);
 void AddTags(CLI::App* app, Action* action);
 void AddEvents(CLI::App* app, Action* action);
 void AddSnapshot(CLI::App* app, Action* action);
+void AddChannels(CLI::App* app, Action* action);
 void AddReplay(CLI::App* app, Action* action);
 void AddBench(CLI::App* app, Action* action);
 void AddDemo(CLI::App* app, Action* action);

@@ -10,7 +10,7 @@ import pytest
 from conftest import BUILD_DIR, COMMAND, ROOT
 
 VIEWS = ["ps", "buffers", "devices", "leaks", "tags", "events", "snapshot", "oom", "clash"]
-SUBCOMMANDS = ["top", *VIEWS, "run", "doctor", "replay", "demo"]
+SUBCOMMANDS = ["top", *VIEWS, "channels", "run", "doctor", "replay", "demo"]
 
 WRONG = [
     ["nonsense"], ["--nonsense"], ["ps", "extra"], ["ps", "--nonsense"], ["ps", "buffers"], ["ps", "--json=maybe"],
@@ -83,7 +83,7 @@ def test_what_was_meant(memtally):
 
 def test_help_of_each_subcommand_says_how_it_is_called(memtally):
     assert "Usage: memtally [OPTIONS] [SUBCOMMAND]\n" in memtally.run("--help").stdout
-    for name in [*SUBCOMMANDS, "bench events"]:
+    for name in [*SUBCOMMANDS, "bench events", "bench channels"]:
         assert f"Usage: memtally {name} [OPTIONS]" in memtally.run(*name.split(), "--help").stdout
         done = memtally.run(*name.split(), "--nonsense", code=2)
         assert done.stderr.endswith(f"Try 'memtally {name} --help'.\n")
