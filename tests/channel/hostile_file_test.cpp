@@ -33,6 +33,7 @@ class HostileFile : public testing::Test {
   }
   // A good file of a channel that somebody has had.
   std::vector<char> Good() {
+    unlink(path_.c_str());
     const auto channel = create_channel(uri_, 4096, ChannelMode::MPSC);
     const int fd = open(path_.c_str(), O_RDONLY);
     std::vector<char> bytes(1 << 20);

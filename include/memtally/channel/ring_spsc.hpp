@@ -194,17 +194,7 @@ class SpscConsumer : SpscSide<Access> {
     Access::Store(memory_.taken, end, std::memory_order_relaxed);
     std::atomic_signal_fence(std::memory_order_seq_cst);  // said before anybody sees the message
     *view = {Side::first_ + (payload & Side::mask_) + kFrameWord, static_cast<uint32_t>(word), next_, end};
-    // Where the next word is, is in this one, so each would be waited for before the next could be asked for.  Messages
-    // are mostly as long as the one before: with the place so guessed, the processor runs ahead and fetches several.
-    const uint64_t guess = next_ + last_size_;
-    uint64_t hidden = guess;
-    __asm__("" : "+r"(hidden));  // the compiler must not put `end`, which it equals, in its place
-    if (end == guess) [[likely]] {
-      next_ = hidden;
-    } else {
-      last_size_ = end - payload;
-      next_ = end;
-    }
+    next_ = end;
     return ReadResult::kMessage;
   }
 
@@ -232,7 +222,6 @@ class SpscConsumer : SpscSide<Access> {
  private:
   uint64_t next_ = 0;
   uint64_t head_ = 0;
-  uint64_t last_size_ = 0;
 };
 
 }  // namespace memtally::channel
