@@ -30,7 +30,7 @@ const char* ModeName(ChannelMode mode) {
 
 uint64_t MessagesFor(size_t bytes, bool quick) {
   const uint64_t usual = bytes <= 64 ? 10'000'000 : bytes <= 1024 ? 2'000'000 : 20'000;
-  return quick ? usual / 5 : usual;
+  return quick ? usual / 20 : usual;
 }
 
 // As many threads as there are CPUs, four at most.
