@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # What `cmake --install` lays down, and the CMake package `memtally`:
-#   find_package(memtally 0.1 REQUIRED)   gives memtally::abi, memtally::track, memtally::reader
+#   find_package(memtally 0.1 REQUIRED)   gives memtally::abi, memtally::track, memtally::reader, memtally::channel
 include(CMakePackageConfigHelpers)
 
 if(EXISTS "${PROJECT_SOURCE_DIR}/include")
@@ -39,7 +39,7 @@ endif()
 # memtally_base and memtally_warnings travel along because static memtally_reader names them; nobody outside
 # should use them.
 set(memtally_exported)
-foreach(name abi base reader track warnings)
+foreach(name abi base channel reader track warnings)
   if(TARGET memtally_${name})
     set_target_properties(memtally_${name} PROPERTIES EXPORT_NAME ${name})
     list(APPEND memtally_exported memtally_${name})

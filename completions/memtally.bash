@@ -21,7 +21,7 @@ _memtally() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} subcommand='' word
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case $word in
-      top | ps | buffers | devices | leaks | tags | events | snapshot | oom | clash | run | doctor | replay | demo | bench)
+      top | ps | buffers | devices | leaks | tags | events | snapshot | channels | oom | clash | run | doctor | replay | demo | bench)
         subcommand=$word
         break
         ;;
@@ -61,11 +61,12 @@ _memtally() {
     --generate) words='churn cross-thread-frees double-allocations failures' ;;
     --ledger | --suppressions | --report | --output | -o) files=yes ;;
     --pid) words=$(memtally ps --no-clean-up 2>/dev/null | awk '$1 ~ /^[0-9]+$/ { print $1 }' | sort -u) ;;
-    --device | --device-id | --device-index | --limit | --tag | --processes | --name | --kill-after | --random-kill | --repeat | --events | --seed | --refresh | -r | --frames | -d | --seconds | --watch | --bytes | --group | --depth | --older-than | -n) return ;;
+    --device | --device-id | --device-index | --limit | --tag | --processes | --name | --kill-after | --random-kill | --repeat | --events | --seed | --refresh | -r | --frames | -d | --seconds | --watch | --only | --bytes | --group | --depth | --older-than | -n) return ;;
     *)
       case $subcommand in
-        '') words='top ps buffers devices leaks tags events snapshot oom clash run doctor replay demo bench --color --no-pager --help --version' ;;
-        bench) words='events --json --quick --help' ;;
+        '') words='top ps buffers devices leaks tags events snapshot channels oom clash run doctor replay demo bench --color --no-pager --help --version' ;;
+        bench) words='events channels --json --quick --only --help' ;;
+        channels) words="$view" ;;
         top) words='--refresh --device --readonly --once --frames --ascii --color --help' ;;
         ps) words="--pid --user --state --device --sort --all --no-clean-up $view" ;;
         buffers) words="--pid --ledger --all --user --state --device --kind --tag --sort --limit --by --by-tag $view" ;;

@@ -110,8 +110,13 @@ class IpcSegment : public Segment {
     return fstat(fd_.get(), &file) == 0 && file.st_nlink != 0;
   }
 
-  // Reads a byte of each page: the file has them already, this process's page table has not.
-  void Prefault() const { madvise(base(), geometry().file_bytes, MADV_POPULATE_WRITE); }
+  // The file has the pages already, this process's page table has not.
+  void Prefault() const {
+    if (madvise(base(), geometry().file_bytes, MADV_POPULATE_WRITE) == 0) return;
+    for (uint64_t offset = 0; offset < geometry().file_bytes; offset += 4096) {
+      static_cast<void>(*static_cast<volatile std::byte*>(base() + offset));
+    }
+  }
 
   void BuryTheDead() override {
     bool anybody = false;

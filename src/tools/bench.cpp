@@ -18,6 +18,7 @@
 
 #include <memtally/version.h>
 
+#include "tools/channel_bench/channel_bench.hpp"
 #include "tools/event_bench.hpp"
 #include "tools/output.hpp"
 #include "tools/subcommand.hpp"
@@ -30,6 +31,7 @@ struct BenchOptions {
   bool json = false;
   bool quick = false;
   std::string part;  // run this one here, and print its figures
+  std::string only;  // rows of channels
 };
 
 const BenchPart* FindPart(const std::string& name) {
@@ -145,6 +147,17 @@ int RunAllParts(const BenchOptions& options) {
   return result != kSuccess ? result : written;
 }
 
+int RunChannelBench(const BenchOptions& options) {
+  const nlohmann::json document = MeasureChannels(options.quick, options.only, [&](const std::string& what) {
+    if (!options.json) Complain("measuring: " + what);
+  });
+  bool intact = true;
+  for (const nlohmann::json& row : document.at("rows")) intact = intact && row.at("intact").get<bool>();
+  if (!intact) Complain("messages were lost or changed on the way; see the rows that are not intact");
+  const int written = WriteOutput(options.json ? document.dump(2) + "\n" : ChannelBenchTable(document));
+  return intact ? written : kCheckFailed;
+}
+
 int RunBench(const BenchOptions& options) {
   if (options.part.empty()) return RunAllParts(options);
   const BenchPart* part = FindPart(options.part);
@@ -167,6 +180,13 @@ void AddBench(CLI::App* app, Action* action) {
   events->add_flag("--quick", options->quick, "Fewer repetitions and fewer buffers: seconds, not minutes");
   events->add_option("--part", options->part, "Run one measurement in this process")->group("");
   events->callback([options, action] { *action = [options] { return RunBench(*options); }; });
+  CLI::App* channels = bench->add_subcommand(
+      "channels", "Message channels, beside a cache line, a futex and other queues in the same run; some minutes");
+  channels->add_flag("--json", options->json, "Print one JSON object");
+  channels->add_flag("--quick", options->quick, "Fewer messages and repetitions: half a minute");
+  channels->add_option("--only", options->only, "Only rows with this in their names, such as \"memory SPSC 64 bytes\"")
+      ->type_name("TEXT");
+  channels->callback([options, action] { *action = [options] { return RunChannelBench(*options); }; });
 }
 
 }  // namespace memtally::tools

@@ -123,6 +123,7 @@ int Main(int argc, char** argv) {
   AddEvents(&app, &action);
   AddSnapshot(&app, &action);
   AddMonitor(&app, &action);
+  AddChannels(&app, &action);
   AddReplay(&app, &action);
   AddBench(&app, &action);
   AddDemo(&app, &action);

@@ -35,6 +35,7 @@ void AddTags(CLI::App* app, Action* action);
 void AddEvents(CLI::App* app, Action* action);
 void AddSnapshot(CLI::App* app, Action* action);
 void AddMonitor(CLI::App* app, Action* action);
+void AddChannels(CLI::App* app, Action* action);
 void AddReplay(CLI::App* app, Action* action);
 void AddBench(CLI::App* app, Action* action);
 void AddDemo(CLI::App* app, Action* action);

@@ -10,7 +10,7 @@ import pytest
 from conftest import BUILD_DIR, COMMAND, ROOT
 
 VIEWS = ["ps", "buffers", "devices", "leaks", "tags", "events", "snapshot", "oom", "clash"]
-SUBCOMMANDS = ["top", *VIEWS, "run", "doctor", "replay", "demo"]
+SUBCOMMANDS = ["top", *VIEWS, "channels", "run", "doctor", "replay", "demo"]
 
 WRONG = [
     ["nonsense"], ["--nonsense"], ["ps", "extra"], ["ps", "--nonsense"], ["ps", "buffers"], ["ps", "--json=maybe"],
@@ -83,7 +83,7 @@ def test_what_was_meant(memtally):
 
 def test_help_of_each_subcommand_says_how_it_is_called(memtally):
     assert "Usage: memtally [OPTIONS] [SUBCOMMAND]\n" in memtally.run("--help").stdout
-    for name in [*SUBCOMMANDS, "bench events"]:
+    for name in [*SUBCOMMANDS, "bench events", "bench channels"]:
         assert f"Usage: memtally {name} [OPTIONS]" in memtally.run(*name.split(), "--help").stdout
         done = memtally.run(*name.split(), "--nonsense", code=2)
         assert done.stderr.endswith(f"Try 'memtally {name} --help'.\n")
@@ -102,7 +102,7 @@ def test_help_man_page_and_completion_agree(memtally, name):
     man = (ROOT / "docs" / "man" / "memtally.1").read_text().replace("\\-", "-")
     completion = (ROOT / "completions" / "memtally.bash").read_text()
     options = set(re.findall(r"--[a-z-]+", text)) - {"--help"}
-    assert len(options) >= (1 if name == "doctor" else 3)
+    assert len(options) >= {"doctor": 1, "channels": 2}.get(name, 3)
     for option in options:
         assert option in man, option
         assert re.search(rf"{option}(?![a-z-])", completion), option

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The channels' side of memtally bench channels: throughput and round trips, over each transport.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "tools/channel_bench/queue_driver.hpp"
+
+namespace memtally::tools {
+
+// Messages a second; 0 if something was wrong.  "memory": between threads; "ipc": between two processes.
+double RunChannel(const std::string& transport, const QueueCase& wanted, WaitStrategy wait);
+
+// Two CPUs that push 64-byte messages into one MPSC channel, while nobody receives: messages a second.
+double RunPushersOnly(uint64_t messages);
+
+struct RoundTrip {
+  double p50_ns = 0;
+  double p99_ns = 0;
+};
+// There and back over two channels, one message at a time; each round is timed by itself.
+RoundTrip MeasureRoundTrip(const std::string& transport, ChannelMode mode, size_t bytes, WaitStrategy wait,
+                           uint64_t rounds);
+// The same with nothing but a cache line; and with nothing but two futexes (between two processes).
+RoundTrip MeasureLine(uint64_t rounds);
+RoundTrip MeasureFutex(uint64_t rounds);
+
+// Options of a channel that holds about QueueLength(bytes) messages.
+ChannelOptions OptionsFor(ChannelMode mode, size_t bytes, WaitStrategy wait);
+std::string FreshName(const std::string& transport);
+
+}  // namespace memtally::tools

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Drives any queue with pinned threads and checks what arrives: the same loop, the same pauses and the same check for
+// channels and for their peers.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <memtally/channel.hpp>
+
+#include "tools/bench_clock.hpp"
+
+namespace memtally::tools {
+
+// What is to be measured.
+struct QueueCase {
+  ChannelMode mode = ChannelMode::SPSC;
+  size_t bytes = 64;
+  size_t batch = 1;
+  int producers = 1;
+  int consumers = 1;
+  uint64_t messages = 0;  // of each producer
+};
+
+inline constexpr size_t kQueueBytes = 256 * 1024;  // of payload that fits in a queue, whatever the message
+inline constexpr size_t QueueLength(size_t bytes) {
+  return bytes >= kQueueBytes / 16 ? 16 : bytes <= kQueueBytes / 4096 ? 4096 : kQueueBytes / bytes;
+}
+
+template <size_t N>
+struct Blob {
+  uint64_t producer = 0;
+  uint64_t number = 0;
+  std::byte rest[N - 16];
+};
+template <>
+struct Blob<16> {
+  uint64_t producer = 0;
+  uint64_t number = 0;
+};
+
+// The pause of a side that found no room or no message.  With as many CPUs as threads it hardly ever gives way.
+class Backoff {
+ public:
+  explicit Backoff(bool crowded) : crowded_(crowded) {}
+  void Wait() {
+    for (int i = 0; i < 16; ++i) channel::Pause();
+    if (++failures_ % (crowded_ ? 64 : 4096) == 0) std::this_thread::yield();
+  }
+
+ private:
+  bool crowded_;
+  int failures_ = 0;
+};
+
+// Runs one case on a queue, and returns messages a second; 0 if something was lost, doubled or out of order.  Without
+// consumers: how fast the messages went in.
+//   sender(p): an object of thread p with size_t Push(const Blob<N>* blobs, size_t count): how many went in
+//   receiver(c): one with size_t Pop(size_t most, each): calls each(const Blob<N>&) for what came out
+template <size_t N, typename MakeSender, typename MakeReceiver>
+double DriveQueue(const QueueCase& wanted, MakeSender&& sender, MakeReceiver&& receiver) {
+  const int threads = wanted.producers + wanted.consumers;
+  const unsigned cpus = std::thread::hardware_concurrency();
+  const bool crowded = cpus < static_cast<unsigned>(threads);
+  const uint64_t all = wanted.messages * static_cast<uint64_t>(wanted.producers);
+  std::atomic<int> ready{0};
+  std::atomic<bool> go{false};
+  std::atomic<uint64_t> received{0};
+  std::atomic<uint64_t> sum{0};
+  std::atomic<bool> wrong{false};
+  std::vector<std::thread> running;
+  const auto start = [&](int number) {
+    pin_thread(static_cast<int>(static_cast<unsigned>(number) % (cpus == 0 ? 1 : cpus)));
+    ++ready;
+    while (!go.load(std::memory_order_acquire)) std::this_thread::yield();
+  };
+  for (int p = 0; p < wanted.producers; ++p) {
+    running.emplace_back([&, p] {
+      auto&& mine = sender(p);
+      std::vector<Blob<N>> blobs(wanted.batch);
+      for (Blob<N>& blob : blobs) blob.producer = static_cast<uint64_t>(p);
+      Backoff backoff(crowded);
+      start(p);
+      for (uint64_t number = 0; number < wanted.messages;) {
+        const size_t count = wanted.messages - number < wanted.batch ? wanted.messages - number : wanted.batch;
+        for (size_t i = 0; i < count; ++i) blobs[i].number = number + i;
+        for (size_t done = 0; done < count;) {
+          const size_t went = mine.Push(blobs.data() + done, count - done);
+          done += went;
+          if (went == 0) backoff.Wait();
+        }
+        number += count;
+      }
+    });
+  }
+  for (int c = 0; c < wanted.consumers; ++c) {
+    running.emplace_back([&, c] {
+      auto&& mine = receiver(c);
+      std::vector<uint64_t> next(static_cast<size_t>(wanted.producers), 0);
+      uint64_t own_sum = 0;
+      uint64_t unreported = 0;
+      bool own_wrong = false;
+      Backoff backoff(crowded);
+      start(wanted.producers + c);
+      const bool alone = wanted.consumers == 1;
+      for (uint64_t own = 0; alone ? own < all : received.load(std::memory_order_relaxed) < all;) {
+        const size_t got = mine.Pop(wanted.batch, [&](const Blob<N>& blob) {
+          uint64_t& wants = next[blob.producer < next.size() ? blob.producer : 0];
+          own_wrong |= alone ? blob.number != wants : blob.number < wants;
+          wants = blob.number + 1;
+          own_sum += blob.number;
+        });
+        own += got;
+        unreported += got;
+        if (got == 0) backoff.Wait();
+        if (!alone && (unreported >= 64 || got == 0) && unreported != 0) {
+          received.fetch_add(unreported, std::memory_order_relaxed);
+          unreported = 0;
+        }
+      }
+      sum.fetch_add(own_sum);
+      if (own_wrong) wrong = true;
+    });
+  }
+  while (ready.load() < threads) std::this_thread::yield();
+  const double begin = NowNs();
+  go.store(true, std::memory_order_release);
+  for (std::thread& thread : running) thread.join();
+  const double ns = NowNs() - begin;
+  const uint64_t each = wanted.messages;
+  if (wanted.consumers == 0) return static_cast<double>(all) * 1e9 / ns;
+  if (wrong || sum.load() != static_cast<uint64_t>(wanted.producers) * (each * (each - 1) / 2)) return 0;
+  return static_cast<double>(all) * 1e9 / ns;
+}
+
+// Calls run.operator()<N>() for the case's size; 0 for a size that nobody asks for.
+template <typename Run>
+double ForSize(size_t bytes, Run&& run) {
+  switch (bytes) {
+    case 16:
+      return run.template operator()<16>();
+    case 64:
+      return run.template operator()<64>();
+    case 1024:
+      return run.template operator()<1024>();
+    case 65536:
+      return run.template operator()<65536>();
+    default:
+      return 0;
+  }
+}
+
+// A queue by somebody else.
+struct Peer {
+  std::string name;
+  // Messages a second; 0 if it cannot do that, or did it wrongly.
+  double (*run)(const QueueCase& wanted);
+};
+// Those that were there when memtally was built.
+std::vector<Peer> ChannelPeers();
+
+}  // namespace memtally::tools

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <linux/futex.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "ticks.hpp"
+#include "tools/channel_bench/channel_case.hpp"
+
+namespace memtally::tools {
+
+namespace {
+
+// Nanoseconds of a tick of the processor's clock.
+double TickNs() {
+  static const double ns = [] {
+    const double begin = NowNs();
+    const uint64_t first = base::ReadTicks();
+    while (NowNs() - begin < 20e6) continue;
+    const uint64_t last = base::ReadTicks();
+    return (NowNs() - begin) / static_cast<double>(last - first);
+  }();
+  return ns;
+}
+
+RoundTrip Percentiles(std::vector<uint32_t> ticks) {
+  if (ticks.size() < 100) return {};
+  ticks.erase(ticks.begin(), ticks.begin() + static_cast<std::ptrdiff_t>(ticks.size() / 10));  // warming up
+  std::sort(ticks.begin(), ticks.end());
+  return {TickNs() * ticks[ticks.size() / 2], TickNs() * ticks[ticks.size() * 99 / 100]};
+}
+
+// Times `rounds` calls of there_and_back.
+template <typename Round>
+RoundTrip TimeRounds(uint64_t rounds, Round&& there_and_back) {
+  std::vector<uint32_t> ticks;
+  ticks.reserve(rounds);
+  TickNs();
+  for (uint64_t i = 0; i < rounds; ++i) {
+    const uint64_t begin = base::ReadTicks();
+    there_and_back(i);
+    ticks.push_back(static_cast<uint32_t>(base::ReadTicks() - begin));
+  }
+  return Percentiles(std::move(ticks));
+}
+
+// One side waits for a message, as the channel was made.
+bool Take(Consumer& consumer, WaitStrategy wait) {
+  if (wait != WaitStrategy::Spin) return static_cast<bool>(consumer.receive());
+  while (consumer.receive_batch(1, [](const std::byte*, size_t) {}) == 0) {
+    if (consumer.empty()) channel::Pause();
+  }
+  return true;
+}
+
+RoundTrip Between(const std::string& there, const std::string& back, const ChannelOptions& options, size_t bytes,
+                  uint64_t rounds, bool processes) {
+  const std::vector<std::byte> message(bytes);
+  const auto echo = [&] {
+    const std::vector<std::byte> answer(bytes);
+    pin_thread(1 % static_cast<int>(std::thread::hardware_concurrency()));
+    const ChannelPtr in = create_channel(there, options);
+    const ChannelPtr out = create_channel(back, options);
+    const auto consumer = in->make_consumer();
+    const auto producer = out->make_producer();
+    if (consumer == nullptr || producer == nullptr) return;
+    for (uint64_t i = 0; i < rounds; ++i) {
+      if (!Take(*consumer, options.wait) || producer->send(answer.data(), bytes) != Status::Ok) return;
+    }
+  };
+  const ChannelPtr out = create_channel(there, options);
+  const ChannelPtr in = create_channel(back, options);
+  std::thread thread;
+  pid_t child = -1;
+  if (processes) {
+    child = fork();
+    if (child == 0) {
+      echo();
+      _exit(0);
+    }
+    if (child < 0) return {};
+  } else {
+    thread = std::thread(echo);
+  }
+  cpu_set_t before;
+  sched_getaffinity(0, sizeof(before), &before);
+  pin_thread(0);
+  const auto producer = out->make_producer();
+  const auto consumer = in->make_consumer();
+  const RoundTrip result = TimeRounds(rounds, [&](uint64_t) {
+    producer->send(message.data(), bytes);
+    Take(*consumer, options.wait);
+  });
+  sched_setaffinity(0, sizeof(before), &before);
+  if (processes) {
+    waitpid(child, nullptr, 0);
+  } else {
+    thread.join();
+  }
+  return result;
+}
+
+}  // namespace
+
+RoundTrip MeasureRoundTrip(const std::string& transport, ChannelMode mode, size_t bytes, WaitStrategy wait,
+                           uint64_t rounds) {
+  return Between(FreshName(transport), FreshName(transport), OptionsFor(mode, bytes, wait), bytes, rounds,
+                 transport == "ipc");
+}
+
+RoundTrip MeasureLine(uint64_t rounds) {
+  struct alignas(128) Line {
+    std::atomic<uint64_t> word{0};
+  } line;
+  cpu_set_t before;
+  sched_getaffinity(0, sizeof(before), &before);
+  std::thread other([&] {
+    pin_thread(1 % static_cast<int>(std::thread::hardware_concurrency()));
+    for (uint64_t i = 0; i < rounds; ++i) {
+      while (line.word.load(std::memory_order_acquire) != 2 * i + 1) channel::Pause();
+      line.word.store(2 * i + 2, std::memory_order_release);
+    }
+  });
+  pin_thread(0);
+  const RoundTrip result = TimeRounds(rounds, [&](uint64_t i) {
+    line.word.store(2 * i + 1, std::memory_order_release);
+    while (line.word.load(std::memory_order_acquire) != 2 * i + 2) channel::Pause();
+  });
+  sched_setaffinity(0, sizeof(before), &before);
+  other.join();
+  return result;
+}
+
+RoundTrip MeasureFutex(uint64_t rounds) {
+  void* page = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return {};
+  auto* words = static_cast<std::atomic<uint32_t>*>(page);
+  std::atomic<uint32_t>& there = words[0];
+  std::atomic<uint32_t>& back = words[64];
+  const auto wait = [](std::atomic<uint32_t>& word, uint32_t until) {
+    for (uint32_t seen; (seen = word.load(std::memory_order_acquire)) != until;) {
+      syscall(SYS_futex, &word, FUTEX_WAIT, seen, nullptr, nullptr, 0);
+    }
+  };
+  const auto wake = [](std::atomic<uint32_t>& word, uint32_t value) {
+    word.store(value, std::memory_order_release);
+    syscall(SYS_futex, &word, FUTEX_WAKE, 1, nullptr, nullptr, 0);
+  };
+  cpu_set_t before;
+  sched_getaffinity(0, sizeof(before), &before);
+  const pid_t child = fork();
+  if (child == 0) {
+    pin_thread(1 % static_cast<int>(std::thread::hardware_concurrency()));
+    for (uint32_t i = 1; i <= rounds; ++i) {
+      wait(there, i);
+      wake(back, i);
+    }
+    _exit(0);
+  }
+  RoundTrip result;
+  if (child > 0) {
+    pin_thread(0);
+    result = TimeRounds(rounds, [&](uint64_t i) {
+      wake(there, static_cast<uint32_t>(i) + 1);
+      wait(back, static_cast<uint32_t>(i) + 1);
+    });
+    waitpid(child, nullptr, 0);
+  }
+  sched_setaffinity(0, sizeof(before), &before);
+  munmap(page, 4096);
+  return result;
+}
+
+}  // namespace memtally::tools
