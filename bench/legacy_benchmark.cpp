@@ -143,8 +143,8 @@ class Connection {
 // ---- cost to the application
 
 struct Cost {
-  double cpu_ns = 0;   // of the reporting threads, an event
-  double wall_ns = 0;  // an event of one thread
+  double cpu_ns = 0;    // of the reporting threads, an event
+  double wall_ns = 0;   // an event of one thread
   double delay_us = 0;  // until the server's view is right
 };
 
@@ -357,8 +357,9 @@ int main(int argc, char** argv) {
   socket_path = folder + "/legacy.sock";
   {
     const Server server(argv[1]);
-    printf("ns an event: processor time of the reporting threads / wall-clock time of one, and until the server's view is "
-           "right\n\n");
+    printf(
+        "ns an event: processor time of the reporting threads / wall-clock time of one, and until the server's view is "
+        "right\n\n");
     PrintCosts(events, threads, rounds);
     printf("\n");
     std::vector<double> limits;
@@ -367,8 +368,9 @@ int main(int argc, char** argv) {
       limits.push_back(ParsingLimit(3'000'000));
       ingests.push_back(Ingest(server, 100, 3'000'000));
     }
-    printf("server: %.2f M messages a second of its processor time (100 clients, batched writes); parsing alone: %.2f M\n",
-           Median(ingests) / 1e6, Median(limits) / 1e6);
+    printf(
+        "server: %.2f M messages a second of its processor time (100 clients, batched writes); parsing alone: %.2f M\n",
+        Median(ingests) / 1e6, Median(limits) / 1e6);
     QueryLatency(500'000);
     MemoryABuffer(server);
   }
