@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What `cmake --install` lays down, and the CMake package `memtally`:
-#   find_package(memtally 0.1 REQUIRED)   gives memtally::abi, memtally::track, memtally::reader, memtally::channel
+#   find_package(memtally 0.1 REQUIRED)   gives memtally::abi, memtally::track, memtally::reader, memtally::channel,
+#                                         memtally::allocation_client
 include(CMakePackageConfigHelpers)
 
 if(EXISTS "${PROJECT_SOURCE_DIR}/include")
@@ -25,6 +26,11 @@ if(TARGET memtally)
   install(TARGETS memtally RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 endif()
 
+if(TARGET memtallyd)
+  install(TARGETS memtallyd RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+  install(FILES share/systemd/memtallyd.service DESTINATION "${CMAKE_INSTALL_DATADIR}/memtally/systemd")
+endif()
+
 # The library in other people's processes looks for nothing by a path of its own.
 if(TARGET memtally_track)
   set_target_properties(memtally_track PROPERTIES INSTALL_RPATH "")
@@ -36,10 +42,15 @@ if(TARGET memtally_ttmetal)
   install(TARGETS memtally_ttmetal LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 endif()
 
+# In the place of the original client; finds libmemtally.so beside itself.
+if(TARGET memtally_allocation_client)
+  set_target_properties(memtally_allocation_client PROPERTIES INSTALL_RPATH "$ORIGIN")
+endif()
+
 # memtally_base and memtally_warnings travel along because static memtally_reader names them; nobody outside
 # should use them.
 set(memtally_exported)
-foreach(name abi base channel reader track warnings)
+foreach(name abi allocation_client base channel reader track warnings)
   if(TARGET memtally_${name})
     set_target_properties(memtally_${name} PROPERTIES EXPORT_NAME ${name})
     list(APPEND memtally_exported memtally_${name})

@@ -21,7 +21,7 @@ _memtally() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} subcommand='' word
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case $word in
-      top | ps | buffers | devices | leaks | tags | events | snapshot | channels | oom | clash | run | doctor | replay | demo | bench)
+      top | ps | buffers | devices | leaks | tags | events | snapshot | channels | oom | clash | run | doctor | monitor | replay | demo | bench)
         subcommand=$word
         break
         ;;
@@ -57,6 +57,7 @@ _memtally() {
     --by) words='tag kind size' ;;
     --color) words='auto always never' ;;
     --user) words=$(compgen -u) ;;
+    --transport) words='ledger blocking hybrid async batch' ;;
     --speed) words='recorded max' ;;
     --generate) words='churn cross-thread-frees double-allocations failures' ;;
     --ledger | --suppressions | --report | --output | -o) files=yes ;;
@@ -64,7 +65,8 @@ _memtally() {
     --device | --device-id | --device-index | --limit | --tag | --processes | --name | --kill-after | --random-kill | --repeat | --events | --seed | --refresh | -r | --frames | -d | --seconds | --watch | --only | --bytes | --group | --depth | --older-than | -n) return ;;
     *)
       case $subcommand in
-        '') words='top ps buffers devices leaks tags events snapshot channels oom clash run doctor replay demo bench --color --no-pager --help --version' ;;
+        '') words='top ps buffers devices leaks tags events snapshot channels oom clash run doctor monitor replay demo bench --color --no-pager --help --version' ;;
+        monitor) words='--refresh --device --all --frames --help' ;;
         bench) words='events channels --json --quick --only --help' ;;
         channels) words="$view" ;;
         top) words='--refresh --device --readonly --once --frames --ascii --color --help' ;;
@@ -83,7 +85,7 @@ _memtally() {
         replay)
           if [[ $current == -* ]]; then
             words='--speed --processes --threads --device-id --device-index --name --check --kill-after --random-kill
-                   --repeat --hold --loop --keep-going --generate --events --seed --output --help'
+                   --repeat --hold --loop --keep-going --generate --events --seed --output --transport --help'
           else
             words=$(_memtally_recordings)
             files=yes

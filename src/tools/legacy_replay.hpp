@@ -36,7 +36,7 @@ class LegacyReplay {
 
   const Trace& trace_;
   const int32_t first_device_;
-  std::vector<Kind> kinds_;        // by kind of the trace
+  std::vector<Kind> kinds_;       // by kind of the trace
   std::map<Key, uint64_t> live_;  // its size
 };
 

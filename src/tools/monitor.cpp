@@ -75,7 +75,8 @@ std::string Frame(const Snapshot& snapshot, const Arguments& arguments, bool col
     frame += fmt::format("Device {}: {} process{}\n", TerminalText(names.of(i), 40), device.processes,
                          device.processes == 1 ? "" : "es");
     for (const Memory& memory : device.memories) {
-      if (memory.held.count != 0 || memory.capacity_bytes != 0 || !memory.kinds.empty()) AppendMemory(memory, color, &frame);
+      if (memory.held.count != 0 || memory.capacity_bytes != 0 || !memory.kinds.empty())
+        AppendMemory(memory, color, &frame);
     }
   }
   if (frame.empty()) frame = "No process has reported such a device.\n";

@@ -155,14 +155,11 @@ void AddReplay(CLI::App* app, Action* action) {
   replay->add_option("--device-index", worker.device_index, "The program's number of chip 0; chip n gets this plus n")
       ->check(CLI::Range(0, 1'000'000))
       ->type_name("N");
-  CLI::Option* transport =
-      replay
-          ->add_option(
-              "--transport", worker.transport,
-              "Report by the original allocation client: ledger, blocking, hybrid, async or batch (TT_ALLOC_SOCKET "
-              "names the server's socket)")
-          ->check(CLI::IsMember({"ledger", "blocking", "hybrid", "async", "batch"}))
-          ->type_name("HOW");
+  CLI::Option* transport = replay
+                               ->add_option("--transport", worker.transport,
+                                            "Report by the original client: ledger, blocking, hybrid, async or batch")
+                               ->check(CLI::IsMember({"ledger", "blocking", "hybrid", "async", "batch"}))
+                               ->type_name("HOW");
   replay->add_option("--name", worker.comm, "Name of the replaying process (default: the trace's)")->type_name("NAME");
   CLI::Option* check = replay->add_flag("--check", worker.check,
                                         "Compare the ledger with the trace from outside; exit code 3 if they differ");

@@ -10,7 +10,7 @@ import pytest
 from conftest import BUILD_DIR, COMMAND, ROOT
 
 VIEWS = ["ps", "buffers", "devices", "leaks", "tags", "events", "snapshot", "oom", "clash"]
-SUBCOMMANDS = ["top", *VIEWS, "channels", "run", "doctor", "replay", "demo"]
+SUBCOMMANDS = ["top", *VIEWS, "channels", "run", "doctor", "monitor", "replay", "demo"]
 
 WRONG = [
     ["nonsense"], ["--nonsense"], ["ps", "extra"], ["ps", "--nonsense"], ["ps", "buffers"], ["ps", "--json=maybe"],

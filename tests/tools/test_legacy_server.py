@@ -218,7 +218,7 @@ def test_a_dead_socket_is_taken_over_and_a_live_one_is_not(memtally):
 
 
 def test_limits_and_refusals(memtally):
-    text = settings("most_connections = 3\nmost_buffers = 2\nidle_seconds = 1\n")
+    text = settings("most_connections = 3\nmost_buffers = 2\n")
     with Daemon(memtally.folder, text, memtally.environment) as daemon:
         with Client(daemon.socket) as client:
             for number in range(5):
@@ -230,15 +230,25 @@ def test_limits_and_refusals(memtally):
             refused = Client(daemon.socket)
             assert refused.socket.recv(1) == b""
             for other in others:
-                assert other.socket.recv(1) == b""  # closed: silent for too long
+                other.socket.close()
+        wait_until(lambda: ": 0 connections" in memtally.run("doctor", code=None).stdout, "the end of all connections")
         bad = Client(daemon.socket)
         bad.socket.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert bad.socket.recv(1) == b""
         text = memtally.run("doctor", code=None).stdout
         assert "all connections are taken" in text and "no messages of any generation" in text
         assert daemon.stop() == 0
-    for reason in ("all connections are taken", "it was silent", "no messages of any generation", "most_buffers"):
+    for reason in ("all connections are taken", "no messages of any generation", "most_buffers"):
         assert reason in daemon.log
+
+
+def test_who_is_silent_is_closed(memtally):
+    with Daemon(memtally.folder, settings("idle_seconds = 1\n"), memtally.environment) as daemon:
+        silent = Client(daemon.socket)
+        silent.send(ALLOC, size=10, buffer_id=1)
+        assert silent.socket.recv(1) == b""
+        assert "silent for too long" in memtally.run("doctor", code=None).stdout
+        assert daemon.stop() == 0 and "it was silent" in daemon.log
 
 
 def test_who_sends_too_fast_waits_and_loses_nothing(memtally):

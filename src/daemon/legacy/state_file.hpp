@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+
 #include <memtally/abi/legacy_state.h>
 
 #include "base/fd.hpp"
