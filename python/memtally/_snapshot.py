@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -114,7 +115,9 @@ _KEYS = ("tag", "kind", "device", "group", "thread_id")
 class Snapshot:
     """What one process held at one instant."""
 
-    def __init__(self, row: tuple[Any, ...] | None = None) -> None:
+    def __init__(self, row: tuple[Any, ...] | None = None, taken_ns: int | None = None) -> None:
+        #: When it was taken, in nanoseconds of CLOCK_MONOTONIC.
+        self.taken_ns = time.monotonic_ns() if taken_ns is None else taken_ns
         empty = row is None
         if row is None:
             row = (
@@ -289,7 +292,8 @@ def snapshot(pid: int | None = None, *, path: str | None = None, events: bool = 
         path = _native.ledger_path() if pid is None or pid == os.getpid() else _path_of(pid)
         if not path:
             return Snapshot()
-    return Snapshot(_native.read(path, events))
+    taken_ns = time.monotonic_ns()
+    return Snapshot(_native.read(path, events), taken_ns)
 
 
 def snapshots() -> list[Snapshot]:

@@ -40,6 +40,9 @@ _kinds = {
     )
 }
 
+# Of (device, kind), as this interpreter registered them.
+_banks: dict[tuple[int, int], int] = {}
+
 
 class Tracking:
     """What is tracked: whether anything is, by which library, and into which ledger."""
@@ -140,6 +143,7 @@ class Device:
             raise ValueError(f"a memory has at least one bank, not {banks}")
         if capacity_bytes_per_bank is None:
             capacity_bytes_per_bank = capacity_bytes // banks
+        _banks[self.handle, kind_number(kind)] = banks
         _native.register_kind(self.handle, kind_number(kind), capacity_bytes, banks, capacity_bytes_per_bank)
 
     def alloc(
@@ -204,6 +208,11 @@ def register_device(
     return Device(handle, f"{vendor or 'device'}:{local_index}")
 
 
+def _per_bank(device: Device, kind: int, size: int) -> int:
+    banks = _banks.get((device.handle, kind), 1)
+    return size if banks == 1 else -(-size // banks)
+
+
 def alloc(
     device: Device,
     kind: int | str,
@@ -217,16 +226,17 @@ def alloc(
 ) -> None:
     """A buffer was allocated: report it after that succeeded.
 
-    `bytes_per_bank`: what the allocator took in each bank; without it, the memory has one bank. `imported`: another
-    process's memory, listed but not summed.
+    `bytes_per_bank`: what the allocator took in each bank; without it, what was asked for is spread over the banks that
+    register_kind() was told of. `imported`: another process's memory, listed but not summed.
     """
+    number = kind_number(kind)
     _native.alloc(
         device.handle,
-        kind_number(kind) if isinstance(kind, str) else kind,
+        number,
         id,
         address,
         bytes_requested,
-        bytes_requested if bytes_per_bank is None else bytes_per_bank,
+        _per_bank(device, number, bytes_requested) if bytes_per_bank is None else bytes_per_bank,
         group.number if isinstance(group, Group) else group,
         imported,
     )
@@ -239,9 +249,10 @@ def free(device: Device, kind: int | str | None, id: int) -> None:
 
 def alloc_failed(device: Device, kind: int | str, bytes_requested: int, bytes_per_bank: int | None = None) -> None:
     """An allocation did not succeed."""
-    _native.alloc_failed(
-        device.handle, kind_number(kind), bytes_requested, bytes_requested if bytes_per_bank is None else bytes_per_bank
-    )
+    number = kind_number(kind)
+    if bytes_per_bank is None:
+        bytes_per_bank = _per_bank(device, number, bytes_requested)
+    _native.alloc_failed(device.handle, number, bytes_requested, bytes_per_bank)
 
 
 class Group:

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python package as its users get it: the wheel, built once and unpacked into a folder of its own.
+
+Programs run in processes of their own, since a process has one tracker. `./dev test python` runs these.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILT = ROOT / "build" / "python"
+SITE = BUILT / "site"
+TIMEOUT = 240
+
+
+def clean_environment(**more):
+    """The environment of this process without what would have programs tracked, or find other packages."""
+    kept = {name: value for name, value in os.environ.items()
+            if not name.startswith(("MEMTALLY", "PYTHON", "PYTEST", "TT_ALLOC")) and name != "LD_PRELOAD"}
+    return {**kept, **more}
+
+
+def run(command, **options):
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=TIMEOUT, check=False,
+                          **options)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def wheel():
+    """The wheel's file; also unpacked in SITE."""
+    assert shutil.which("ninja") and shutil.which("cmake")
+    BUILT.mkdir(parents=True, exist_ok=True)
+    with open(BUILT / ".lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shutil.rmtree(BUILT / "dist", ignore_errors=True)
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+        run([*pip, "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", BUILT / "dist", ROOT],
+            env=clean_environment())
+        (file,) = (BUILT / "dist").glob("*.whl")
+        shutil.rmtree(SITE, ignore_errors=True)
+        run([*pip, "install", "--no-deps", "--no-index", "--target", SITE, file], env=clean_environment())
+    return file
+
+
+class Programs:
+    """Runs Python programs with the package; their ledgers are in a folder of their own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def environment(self, **variables):
+        return {**clean_environment(MEMTALLY_DIR=str(self.folder), PYTHONPATH=str(SITE), MPLBACKEND="agg"),
+                **{name: str(value) for name, value in variables.items()}}
+
+    def command(self, *words, code=0, **variables):
+        done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=TIMEOUT, check=False,
+                              env=self.environment(**variables), cwd=self.folder)
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def run(self, text, python=sys.executable, **options):
+        """What the program prints; the package and a device "acme:0" with dram of four banks are there."""
+        return self.command(python, "-c", PROLOGUE + textwrap.dedent(text), **options)
+
+    def json(self, text, **options):
+        """The last line, which is JSON."""
+        return json.loads(self.run(text, **options).splitlines()[-1])
+
+
+PROLOGUE = """
+import json
+import memtally
+def make_device():
+    device = memtally.register_device(0, vendor="acme", architecture="one")
+    device.register_kind("dram", 1 << 30, 4)
+    return device
+"""
+
+
+@pytest.fixture
+def programs(wheel):
+    folder = Path(tempfile.mkdtemp(prefix="memtally-python.", dir="/dev/shm"))
+    yield Programs(folder)
+    shutil.rmtree(folder)
