@@ -12,6 +12,7 @@ from memtally._sizes import show_size
 if TYPE_CHECKING:
     from memtally._region import Leaks, PeakRegion
     from memtally._snapshot import Snapshot
+    from memtally.ttnn import Report
 
 _BAR = (
     "<div style='background:currentColor;opacity:.15;width:10em;height:.8em'></div>"
@@ -97,3 +98,20 @@ def peak_html(region: PeakRegion) -> str:
 
 def leaks_html(leaks: Leaks) -> str:
     return _tags(leaks.by("tag"), f"{show_size(leaks.bytes_reserved)} in {len(leaks)} buffers")
+
+
+def report_html(report: Report) -> str:
+    """Of memtally.ttnn.report()."""
+    parts = []
+    for memory in report.memories:
+        free = show_size(memory.free_per_bank)
+        caption = (
+            f"{report.device} {memory.kind}: one bank of {memory.banks}, {show_size(memory.bytes_per_bank)}; {free} free, "
+            f"largest free block {show_size(memory.largest_free_per_bank)}"
+        )
+        owners = list(memory.owners().items())
+        rows = [
+            (tag or "(no tag)", show_size(size), _bar(size, memory.bytes_per_bank)) for tag, size in owners[:_MOST_ROWS]
+        ]
+        parts.append(_table(("tag", "in each bank", ""), rows, caption))
+    return "\n".join(parts)

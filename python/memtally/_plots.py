@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from memtally._sizes import show_size
-from memtally._snapshot import bytes_by
 
 if TYPE_CHECKING:
     from memtally._snapshot import Snapshot
@@ -78,7 +77,7 @@ def plot_holders(snapshot: Snapshot, ax: Any, by: str, top: int) -> Any:
 
 
 def plot_addresses(snapshot: Snapshot, kind: str | None, device: int, ax: Any) -> Any:
-    """One bank of a memory from its lowest buffer to its highest, in rows; each buffer where it lies."""
+    """One bank of a memory from its lowest buffer to its highest."""
     accounts = [one for one in snapshot.accounts if one.device == device and not one.apart]
     if kind is None:
         account = max(accounts, key=lambda one: one.bytes_reserved, default=None)
@@ -86,44 +85,54 @@ def plot_addresses(snapshot: Snapshot, kind: str | None, device: int, ax: Any) -
     else:
         memory = next((one.memory for one in accounts if one.kind == kind), kind)
     kinds = {one.kind for one in accounts if one.memory == memory}
-    buffers = sorted(
-        (one for one in snapshot.live if one.device == device and one.kind in kinds), key=lambda one: one.address
-    )
-    ax = _axes(ax, 9, 3.4)
+    buffers = [one for one in snapshot.live if one.device == device and one.kind in kinds]
     where = f"{snapshot.device_name(device)} {memory}"
-    if not buffers:
-        ax.set_title(f"{where}: no buffers")
+    low = min((one.address for one in buffers), default=0)
+    high = max((one.address + one.bytes_per_bank for one in buffers), default=0)
+    parts = [(one.address - low, one.bytes_per_bank, one.tag) for one in buffers]
+    return plot_bank(parts, high - low, low, f"{where}: one bank, {len(buffers)} buffers", ax)
+
+
+def plot_bank(parts: list[tuple[int, int, str]], size: int, base: int, title: str, ax: Any) -> Any:
+    """A bank in rows, as text runs: (offset, size, tag) of what lies there, each tag in its color."""
+    ax = _axes(ax, 9, 3.4)
+    ax.set_title(title)
+    if not parts or size <= 0:
         ax.set_axis_off()
         return ax
-    low, high = buffers[0].address, max(one.address + one.bytes_per_bank for one in buffers)
-    rows = 8 if len(buffers) > 8 else 1
-    per_row = -(-(high - low) // rows) or 1
-    tags = list(bytes_by(buffers, "tag"))
-    color_of = {tag: _COLORS[place] if place < len(_COLORS) - 1 else _COLORS[-1] for place, tag in enumerate(tags)}
+    rows = 8 if len(parts) > 8 else 1
+    per_row = -(-size // rows)
+    sums: dict[str, int] = {}
+    for _, length, tag in parts:
+        sums[tag] = sums.get(tag, 0) + length
+    tags = sorted(sums, key=lambda tag: (-sums[tag], tag))
+    most = len(_COLORS) - 1
+    shown = tags if len(tags) <= most else tags[: most - 1]
+    color_of = {tag: _COLORS[place] if place < len(shown) else _COLORS[-1] for place, tag in enumerate(tags)}
     for row in range(rows):
-        begin = low + row * per_row
-        ax.broken_barh([(0, min(per_row, high - begin))], (row - 0.4, 0.8), color=_FREE)
-        for tag in tags:
-            parts = []
-            for one in buffers:
-                start, end = max(one.address, begin), min(one.address + one.bytes_per_bank, begin + per_row)
-                if one.tag == tag and start < end:
-                    parts.append((start - begin, end - start))
-            if parts:
-                ax.broken_barh(parts, (row - 0.4, 0.8), facecolor=color_of[tag], edgecolor="white", linewidth=0.3)
+        begin = row * per_row
+        ax.broken_barh([(0, min(per_row, size - begin))], (row - 0.4, 0.8), color=_FREE)
+        for offset, length, tag in parts:
+            start, end = max(offset, begin), min(offset + length, begin + per_row)
+            if start < end:
+                ax.broken_barh(
+                    [(start - begin, end - start)],
+                    (row - 0.4, 0.8),
+                    facecolor=color_of[tag],
+                    edgecolor="white",
+                    linewidth=0.3,
+                )
     from matplotlib.patches import Patch
 
-    shown = tags[: len(_COLORS) - 1]
     handles = [Patch(color=color_of[tag], label=_short(tag) or "(no tag)") for tag in shown]
     if len(tags) > len(shown):
         handles.append(Patch(color=_COLORS[-1], label=f"({len(tags) - len(shown)} more)"))
     handles.append(Patch(color=_FREE, label="free"))
     ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
-    ax.set_yticks(range(rows), [f"0x{low + row * per_row:x}" for row in range(rows)], family="monospace", fontsize=8)
+    ax.set_yticks(range(rows), [f"0x{base + row * per_row:x}" for row in range(rows)], family="monospace", fontsize=8)
     ax.set_ylim(rows - 0.5, -0.5)
     _in_bytes(ax.xaxis)
     _frameless(ax)
-    ax.set_title(f"{where}: one bank, {len(buffers)} buffers")
     return ax
 
 

@@ -17,9 +17,10 @@ int Execute(PyObject* module) {
   if (!variable) return -1;
   state->frame_get = PyObject_GetAttrString(variable.get(), "get");
   state->frame_set = PyObject_GetAttrString(variable.get(), "set");
-  if (state->frame_get == nullptr || state->frame_set == nullptr) return -1;
+  state->events_name = PyUnicode_InternFromString("asyncio.events");
+  if (state->frame_get == nullptr || state->frame_set == nullptr || state->events_name == nullptr) return -1;
   if (AddTracking(module) != 0 || AddTags(module) != 0 || AddLedgers(module) != 0 || AddWatch(module) != 0 ||
-      AddRebind(module) != 0) {
+      AddRebind(module) != 0 || AddNamedCall(module) != 0) {
     return -1;
   }
   return PyModule_AddObjectRef(module, "frame_variable", variable.get());
@@ -30,6 +31,8 @@ int Traverse(PyObject* module, visitproc visit, void* arg) {
   Py_VISIT(state->frame_get);
   Py_VISIT(state->frame_set);
   Py_VISIT(state->decorate);
+  Py_VISIT(state->events_name);
+  Py_VISIT(state->running_loop);
   Py_VISIT(state->ledger_error);
   Py_VISIT(state->tag_type);
   Py_VISIT(state->frame_type);
@@ -42,6 +45,8 @@ int Clear(PyObject* module) {
   Py_CLEAR(state->frame_get);
   Py_CLEAR(state->frame_set);
   Py_CLEAR(state->decorate);
+  Py_CLEAR(state->events_name);
+  Py_CLEAR(state->running_loop);
   Py_CLEAR(state->ledger_error);
   Py_CLEAR(state->tag_type);
   Py_CLEAR(state->frame_type);

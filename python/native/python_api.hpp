@@ -41,6 +41,8 @@ struct ModuleState {
   PyTypeObject* tag_type;   // memtally.tag
   PyTypeObject* frame_type; // what the context variable holds
   PyTypeObject* watch_type; // watches a region of the program
+  PyObject* events_name;    // "asyncio.events"
+  PyObject* running_loop;   // asyncio's function, once that is imported
   bool follows_asyncio;     // steps of tasks are told to us
 };
 
@@ -55,5 +57,6 @@ int AddTracking(PyObject* module);
 int AddLedgers(PyObject* module);
 int AddWatch(PyObject* module);
 int AddRebind(PyObject* module);
+int AddNamedCall(PyObject* module);
 
 }  // namespace memtally::python

@@ -116,15 +116,17 @@ PyObject* FramePath(PyObject* self, void*) {
 
 // asyncio tells nobody that a task goes on. Once a tag is entered in one, memtally._asyncio asks its event loops to.
 bool FollowAsyncio(ModuleState* state) {
-  const Ref name(PyUnicode_FromString("asyncio.events"));
-  if (!name) return false;
-  const Ref events(PyImport_GetModule(name.get()));
-  if (!events) return PyErr_Occurred() == nullptr;
-  const Ref loop(PyObject_CallMethod(events.get(), "_get_running_loop", nullptr));
-  if (!loop) {  // the module is only being imported
-    PyErr_Clear();
-    return true;
+  if (state->running_loop == nullptr) {
+    const Ref events(PyImport_GetModule(state->events_name));
+    if (!events) return PyErr_Occurred() == nullptr;
+    state->running_loop = PyObject_GetAttrString(events.get(), "_get_running_loop");
+    if (state->running_loop == nullptr) {  // the module is only being imported
+      PyErr_Clear();
+      return true;
+    }
   }
+  const Ref loop(PyObject_CallObject(state->running_loop, nullptr));
+  if (!loop) return false;
   if (loop.get() == Py_None) return true;
   const Ref follower(PyImport_ImportModule("memtally._asyncio"));
   if (!follower) return false;

@@ -4,9 +4,7 @@
 Programs run in processes of their own, since a process has one tracker. `./dev test python` runs these.
 """
 
-import fcntl
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,42 +13,12 @@ import textwrap
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-BUILT = ROOT / "build" / "python"
-SITE = BUILT / "site"
-TIMEOUT = 240
-
-
-def clean_environment(**more):
-    """The environment of this process without what would have programs tracked, or find other packages."""
-    kept = {name: value for name, value in os.environ.items()
-            if not name.startswith(("MEMTALLY", "PYTHON", "PYTEST", "TT_ALLOC")) and name != "LD_PRELOAD"}
-    return {**kept, **more}
-
-
-def run(command, **options):
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=TIMEOUT, check=False,
-                          **options)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+from wheel_build import SITE, TIMEOUT, build_wheel, clean_environment
 
 
 @pytest.fixture(scope="session")
 def wheel():
-    """The wheel's file; also unpacked in SITE."""
-    assert shutil.which("ninja") and shutil.which("cmake")
-    BUILT.mkdir(parents=True, exist_ok=True)
-    with open(BUILT / ".lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        shutil.rmtree(BUILT / "dist", ignore_errors=True)
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-        run([*pip, "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", BUILT / "dist", ROOT],
-            env=clean_environment())
-        (file,) = (BUILT / "dist").glob("*.whl")
-        shutil.rmtree(SITE, ignore_errors=True)
-        run([*pip, "install", "--no-deps", "--no-index", "--target", SITE, file], env=clean_environment())
-    return file
+    return build_wheel()
 
 
 class Programs:

@@ -4,7 +4,8 @@
 import subprocess
 import sys
 
-from conftest import PROLOGUE, TIMEOUT
+from conftest import PROLOGUE
+from wheel_build import TIMEOUT
 
 SOME = """
 device = make_device()
