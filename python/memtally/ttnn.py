@@ -117,8 +117,9 @@ def _base(device: Any, view: _Region, buffers: Iterable[Buffer]) -> int:
     return _bases[key]
 
 
-def _probe(device: Any, kind: str) -> None:
-    """Allocates a tile and looks where it lies; so the hook learns of the device, too."""
+def _probe(device: Any, kind: str) -> bool:
+    """Allocates a tile and looks where it lies; so the hook learns of the device, too. Returns whether the hook knows buffers
+    by the ids that tensors say, which depends on TT-NN's version."""
     before = set(_view(device, kind).blocks)
     type_of_kind = getattr(ttnn.BufferType, kind.upper())
     if kind == "l1_small":  # takes sharded buffers alone
@@ -131,12 +132,15 @@ def _probe(device: Any, kind: str) -> None:
     try:
         tensor = ttnn.allocate_tensor_on_device(shape, ttnn.bfloat16, ttnn.TILE_LAYOUT, device, memory)
     except RuntimeError:
-        return  # it is full
+        return False  # it is full
     address = int(tensor.buffer_address())
     new = set(_view(device, kind).blocks) - before
+    ids = {one.id for one in snapshot().live if one.kind == kind and one.address == address}
+    known = hasattr(tensor, "buffer_unique_id") and int(tensor.buffer_unique_id()) in ids
     ttnn.deallocate(tensor)
     if len(new) == 1:
         _bases[id(device), int(device.id()), kind] = address - min(new)[0]
+    return known
 
 
 def _chips(device: Any, now: Snapshot) -> list[Any]:
@@ -167,16 +171,14 @@ def attach(device: Any) -> Attached:
     if not track():
         return Attached(0, 0, 0)
     kinds = [kind for kind in _KINDS if _view(device, kind).blocks]
-    for kind in kinds or ["dram"]:
-        _probe(device, kind)
+    known_ids = [_probe(device, kind) for kind in kinds or ["dram"]]
     now = snapshot()
     chips = _chips(device, now)
     tensors: dict[tuple[str, int], int] = {}
-    for tensor in _things(ttnn.Tensor):
+    for tensor in _things(ttnn.Tensor) if any(known_ids) else ():
         if tensor.storage_type() == ttnn.StorageType.DEVICE and tensor.is_allocated():
             kind = tensor.memory_config().buffer_type.name.lower()
-            if hasattr(tensor, "buffer_unique_id"):
-                tensors[kind, int(tensor.buffer_address())] = int(tensor.buffer_unique_id())
+            tensors[kind, int(tensor.buffer_address())] = int(tensor.buffer_unique_id())
     count = by_tensor = size_sum = 0
     for kind in kinds:
         view = _view(device, kind)
