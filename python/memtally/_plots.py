@@ -28,9 +28,12 @@ def _axes(ax: Any, width: float, height: float) -> Any:
 
 
 def _in_bytes(axis: Any) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    """Ticks at round numbers of KiB, MiB, GiB: some four to eight of them."""
+    from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-    axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 4, 8, 10]))
+    low, high = axis.get_view_interval()
+    step = 1 << max(0, int(abs(high - low)).bit_length() - 3)
+    axis.set_major_locator(MultipleLocator(step))
     axis.set_major_formatter(FuncFormatter(lambda value, _: show_size(round(value))))
 
 
@@ -93,15 +96,34 @@ def plot_addresses(snapshot: Snapshot, kind: str | None, device: int, ax: Any) -
     return plot_bank(parts, high - low, low, f"{where}: one bank, {len(buffers)} buffers", ax)
 
 
+def _ranges(parts: list[tuple[int, int, str]], size: int) -> list[tuple[int, int]]:
+    """What of the bank is drawn: all of it, but for the largest free block where that is most of it."""
+    edge, widest = 0, (0, 0)
+    for offset, length, _ in sorted(parts):
+        if offset - edge > widest[1] - widest[0]:
+            widest = (edge, offset)
+        edge = max(edge, offset + length)
+    if size - edge > widest[1] - widest[0]:
+        widest = (edge, size)
+    if widest[1] - widest[0] <= size // 2:
+        return [(0, size)]
+    # A little of it stays, to show that it goes on.
+    margin = (size - (widest[1] - widest[0])) // 16
+    kept = [(0, widest[0] + margin if widest[0] else 0), (widest[1] - margin if widest[1] < size else size, size)]
+    return [(begin, end) for begin, end in kept if begin < end]
+
+
 def plot_bank(parts: list[tuple[int, int, str]], size: int, base: int, title: str, ax: Any) -> Any:
     """A bank in rows, as text runs: (offset, size, tag) of what lies there, each tag in its color."""
     ax = _axes(ax, 9, 3.4)
-    ax.set_title(title)
+    ax.set_title(title, fontsize=10)
     if not parts or size <= 0:
         ax.set_axis_off()
         return ax
-    rows = 8 if len(parts) > 8 else 1
-    per_row = -(-size // rows)
+    ranges = _ranges(parts, size)
+    drawn = sum(end - begin for begin, end in ranges)
+    per_row = -(-drawn // (8 if len(parts) > 8 else 2))
+    rows = [(at, min(at + per_row, end)) for begin, end in ranges for at in range(begin, end, per_row)]
     sums: dict[str, int] = {}
     for _, length, tag in parts:
         sums[tag] = sums.get(tag, 0) + length
@@ -109,28 +131,24 @@ def plot_bank(parts: list[tuple[int, int, str]], size: int, base: int, title: st
     most = len(_COLORS) - 1
     shown = tags if len(tags) <= most else tags[: most - 1]
     color_of = {tag: _COLORS[place] if place < len(shown) else _COLORS[-1] for place, tag in enumerate(tags)}
-    for row in range(rows):
-        begin = row * per_row
-        ax.broken_barh([(0, min(per_row, size - begin))], (row - 0.4, 0.8), color=_FREE)
+    for row, (begin, row_end) in enumerate(rows):
+        ax.broken_barh([(0, row_end - begin)], (row - 0.4, 0.8), color=_FREE)
         for offset, length, tag in parts:
-            start, end = max(offset, begin), min(offset + length, begin + per_row)
+            start, end = max(offset, begin), min(offset + length, row_end)
             if start < end:
-                ax.broken_barh(
-                    [(start - begin, end - start)],
-                    (row - 0.4, 0.8),
-                    facecolor=color_of[tag],
-                    edgecolor="white",
-                    linewidth=0.3,
-                )
+                where, color = [(start - begin, end - start)], color_of[tag]
+                ax.broken_barh(where, (row - 0.4, 0.8), facecolor=color, edgecolor="white", linewidth=0.3)
     from matplotlib.patches import Patch
 
     handles = [Patch(color=color_of[tag], label=_short(tag) or "(no tag)") for tag in shown]
     if len(tags) > len(shown):
         handles.append(Patch(color=_COLORS[-1], label=f"({len(tags) - len(shown)} more)"))
-    handles.append(Patch(color=_FREE, label="free"))
+    hidden = f" ({show_size(size - drawn)} of it not drawn)" if drawn < size else ""
+    handles.append(Patch(color=_FREE, label=f"free{hidden}"))
     ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
-    ax.set_yticks(range(rows), [f"0x{base + row * per_row:x}" for row in range(rows)], family="monospace", fontsize=8)
-    ax.set_ylim(rows - 0.5, -0.5)
+    ax.set_yticks(range(len(rows)), [f"0x{base + begin:x}" for begin, _ in rows], family="monospace", fontsize=8)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xlim(0, per_row)
     _in_bytes(ax.xaxis)
     _frameless(ax)
     return ax
@@ -174,13 +192,14 @@ def plot_timeline(timeline: Timeline, ax: Any, top: int) -> Any:
     unit, divisor = ("s", 1e9) if span >= 1e9 else ("ms", 1e6)
     times = [(time_ns - start) / divisor for time_ns in timeline.times_ns]
     largest = sorted(timeline.series, key=lambda name: -max(timeline.series[name]))
+    top = min(top, len(_COLORS) - 1)
     shown = largest[:top]
     stacks = [timeline.series[name] for name in shown]
     labels = [_short(name) for name in shown]
     if len(largest) > top:
         stacks.append([sum(timeline.series[name][i] for name in largest[top:]) for i in range(len(times))])
         labels.append(f"({len(largest) - top} more)")
-    colors = [_COLORS[place % len(_COLORS)] for place in range(len(stacks))]
+    colors = [_COLORS[place % (len(_COLORS) - 1)] for place in range(len(shown))] + [_COLORS[-1]]
     ax.stackplot(times, stacks, labels=labels, colors=colors, step="post")
     for time_ns, name in timeline.marks:
         if timeline.times_ns[0] <= time_ns <= timeline.times_ns[-1]:

@@ -110,7 +110,7 @@ const char* OperationName(uint32_t operation) {
 }
 
 constexpr const char* kAnomalies[MEMTALLY_ANOMALIES] = {
-    "unknown_free", "replaced",          "ambiguous", "inherited",
+    "unknown_free", "replaced",           "ambiguous", "inherited",
     "after_close",  "duplicate_reporter", "no_room",   "failed_alloc",
 };
 
@@ -281,10 +281,11 @@ PyObject* ViewRow(const LedgerView& view, bool with_events) {
       .Take(List(view.devices, DeviceRow))
       .Take(List(view.accounts, [&](const LedgerAccount& account) { return AccountRow(shared, account); }))
       .Take(List(view.buffers, [&](const LedgerBuffer& buffer) { return BufferRow(shared, buffer); }))
-      .Take(List(view.groups, [](const LedgerGroup& group) { return Row(2).Number(group.id).Text(group.name).Done(); }));
+      .Take(
+          List(view.groups, [](const LedgerGroup& group) { return Row(2).Number(group.id).Text(group.name).Done(); }));
   static const std::vector<LedgerEvent> kNoEvents;
-  row.Take(List(with_events ? view.events : kNoEvents,
-                [&](const LedgerEvent& event) { return EventRow(shared, event); }));
+  row.Take(
+      List(with_events ? view.events : kNoEvents, [&](const LedgerEvent& event) { return EventRow(shared, event); }));
   row.Take(anomalies.release()).Take(counters.Done());
   return row.Done();
 }
@@ -329,9 +330,10 @@ PyMethodDef functions[] = {
 
 int AddLedgers(PyObject* module) {
   ModuleState* state = StateOf(module);
-  state->ledger_error = PyErr_NewExceptionWithDoc("memtally.LedgerError", "A ledger that cannot be read.",
-                                                  PyExc_RuntimeError, nullptr);
-  if (state->ledger_error == nullptr || PyModule_AddObjectRef(module, "LedgerError", state->ledger_error) != 0) return -1;
+  state->ledger_error =
+      PyErr_NewExceptionWithDoc("memtally.LedgerError", "A ledger that cannot be read.", PyExc_RuntimeError, nullptr);
+  if (state->ledger_error == nullptr || PyModule_AddObjectRef(module, "LedgerError", state->ledger_error) != 0)
+    return -1;
   return PyModule_AddFunctions(module, functions);
 }
 

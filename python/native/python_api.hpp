@@ -34,16 +34,16 @@ class Ref {
 };
 
 struct ModuleState {
-  PyObject* frame_get;      // of the context variable that has the present frame of tags
-  PyObject* frame_set;      //
-  PyObject* decorate;       // memtally._decorate.decorate, once it was needed
-  PyObject* ledger_error;   // memtally.LedgerError
-  PyTypeObject* tag_type;   // memtally.tag
-  PyTypeObject* frame_type; // what the context variable holds
-  PyTypeObject* watch_type; // watches a region of the program
-  PyObject* events_name;    // "asyncio.events"
-  PyObject* running_loop;   // asyncio's function, once that is imported
-  bool follows_asyncio;     // steps of tasks are told to us
+  PyObject* frame_get;       // of the context variable that has the present frame of tags
+  PyObject* frame_set;       //
+  PyObject* decorate;        // memtally._decorate.decorate, once it was needed
+  PyObject* ledger_error;    // memtally.LedgerError
+  PyTypeObject* tag_type;    // memtally.tag
+  PyTypeObject* frame_type;  // what the context variable holds
+  PyTypeObject* watch_type;  // watches a region of the program
+  PyObject* events_name;     // "asyncio.events"
+  PyObject* running_loop;    // asyncio's function, once that is imported
+  bool follows_asyncio;      // steps of tasks are told to us
 };
 
 extern PyModuleDef module_definition;

@@ -2,8 +2,8 @@
 //
 // Puts functions of a hook in front of those that loaded libraries call already, as preloading would have done.
 //
-// A call between libraries goes through a word in the caller's global offset table; the relocations name the function that
-// belongs there.  Words of functions that the hook has are set to the hook's.
+// A call between libraries goes through a word in the caller's global offset table; the relocations name the function
+// that belongs there.  Words of functions that the hook has are set to the hook's.
 #include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
@@ -162,9 +162,10 @@ PyObject* Rebind(PyObject*, PyObject* arguments) {
   dl_iterate_phdr(RebindObject, &rebinding);
   dlclose(rebinding.hook);
   if (rebinding.refused) {
-    return PyErr_Format(PyExc_RuntimeError,
-                        "the system does not let calls between loaded libraries be changed: import memtally.ttnn before "
-                        "ttnn, or use `memtally run`");
+    return PyErr_Format(
+        PyExc_RuntimeError,
+        "the system does not let calls between loaded libraries be changed: import memtally.ttnn before "
+        "ttnn, or use `memtally run`");
   }
   return PyLong_FromUnsignedLong(rebinding.words);
 }

@@ -59,10 +59,10 @@ struct RegionPeak::Source {
   std::string path;
   std::unique_ptr<LedgerReader> reader;
   LedgerView view;
-  bool is_new = true;     // not read yet
-  bool is_late = false;   // began within the region: all its events count
-  bool is_gone = false;   // cannot be read any more
-  bool has_gap = false;   // since the last reading
+  bool is_new = true;                       // not read yet
+  bool is_late = false;                     // began within the region: all its events count
+  bool is_gone = false;                     // cannot be read any more
+  bool has_gap = false;                     // since the last reading
   std::map<uint32_t, uint64_t> next_event;  // by lane
   std::map<uint32_t, Account> accounts;     // by number
 };
@@ -144,7 +144,8 @@ void RegionPeak::Collect(Source* source, std::vector<Step>* steps) {
       place.is_summed = kind != nullptr && !kind->overlaps && !kind->inside && !kind->on_host;
       for (const LedgerDevice& device : view.devices) {
         if (device.index != account.device) continue;
-        place.device_name = (device.vendor.empty() ? "device" : device.vendor) + ":" + std::to_string(device.local_index);
+        place.device_name =
+            (device.vendor.empty() ? "device" : device.vendor) + ":" + std::to_string(device.local_index);
       }
     }
     if (!counts) {
@@ -289,7 +290,8 @@ void RegionPeak::Settle(Source* source) {
   for (auto& [key, memory] : memories_) {
     uint64_t bound = 0;
     for (const auto& [kind_key, kind] : kinds_) {
-      if (kind_key.device == key.device && kind.memory == key.kind && kind.is_summed) bound += kind.peak_reserved + kind.slack;
+      if (kind_key.device == key.device && kind.memory == key.kind && kind.is_summed)
+        bound += kind.peak_reserved + kind.slack;
     }
     if (bound > memory.peak_reserved) memory.slack = std::max(memory.slack, bound - memory.peak_reserved);
     all_bounds += bound;

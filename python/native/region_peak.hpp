@@ -2,9 +2,10 @@
 //
 // RegionPeak: the most that this process and its descendants held between two instants.
 //
-// It reads their ledgers again and again, and replays the events that happened in between in the order of their times; each state on the way is
-// one that there really was.  After each reading the replayed sums have to be those of the ledger; where they are not, because the flight recorder went round before it was
-// read, the peak of the ledger itself helps if it rose, and otherwise the result says by how much it may be too low.
+// It reads their ledgers again and again, and replays the events that happened in between in the order of their times;
+// each state on the way is one that there really was.  After each reading the replayed sums have to be those of the
+// ledger; where they are not, because the flight recorder went round before it was read, the peak of the ledger itself
+// helps if it rose, and otherwise the result says by how much it may be too low.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +27,8 @@ struct PlaceKey {
 
 struct PlacePeak {
   std::string device_name;
-  std::string memory;      // the kind in whose memory it lies
-  bool is_summed = true;   // part of the memory's sum
+  std::string memory;     // the kind in whose memory it lies
+  bool is_summed = true;  // part of the memory's sum
   uint64_t start_reserved = 0;
   uint64_t live_requested = 0, live_reserved = 0;
   uint64_t peak_requested = 0, peak_reserved = 0;

@@ -308,7 +308,8 @@ PyType_Slot tag_slots[] = {
     {Py_tp_repr, reinterpret_cast<void*>(TagText)},
     {Py_tp_methods, tag_methods},
     {Py_tp_getset, tag_members},
-    {Py_tp_doc, const_cast<char*>("tag(name)\n--\n\nTags what is allocated inside: a context manager and a decorator.")},
+    {Py_tp_doc,
+     const_cast<char*>("tag(name)\n--\n\nTags what is allocated inside: a context manager and a decorator.")},
     {0, nullptr},
 };
 PyType_Spec tag_spec = {
@@ -331,12 +332,9 @@ PyType_Spec frame_spec = {.name = "memtally.CurrentTag",
                           .slots = frame_slots};
 
 PyMethodDef functions[] = {
-    {"current_tag", CurrentTag, METH_NOARGS, nullptr},
-    {"adopt", Adopt, METH_O, nullptr},
-    {"exchange", Exchange, METH_VARARGS, nullptr},
-    {"enter_context", EnterContext, METH_O, nullptr},
-    {"leave_context", LeaveContext, METH_O, nullptr},
-    {nullptr, nullptr, 0, nullptr},
+    {"current_tag", CurrentTag, METH_NOARGS, nullptr}, {"adopt", Adopt, METH_O, nullptr},
+    {"exchange", Exchange, METH_VARARGS, nullptr},     {"enter_context", EnterContext, METH_O, nullptr},
+    {"leave_context", LeaveContext, METH_O, nullptr},  {nullptr, nullptr, 0, nullptr},
 };
 
 }  // namespace

@@ -2,14 +2,15 @@
 //
 // Tags that follow Python's contexts.
 //
-// A context variable holds the innermost *frame*: a name, and the frame around it.  Tasks and contexts copy the variable, so
-// that each has its own stack; threads begin with none.  The tracker's own notion, one tag a thread, is set when a
-// frame is entered or left, and when a task goes on; then allocations of native code have the right tag, too.
+// A context variable holds the innermost *frame*: a name, and the frame around it.  Tasks and contexts copy the
+// variable, so that each has its own stack; threads begin with none.  The tracker's own notion, one tag a thread, is
+// set when a frame is entered or left, and when a task goes on; then allocations of native code have the right tag,
+// too.
 #pragma once
 
-#include "python_api.hpp"
-
 #include <memtally/track.h>
+
+#include "python_api.hpp"
 
 namespace memtally::python {
 

@@ -67,8 +67,10 @@ PyObject* Track(PyObject*, PyObject* arguments) {
   if (get == nullptr) {
     void* library = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
     if (library == nullptr) {
-      PyErr_Format(PyExc_ImportError, "memtally's tracker cannot be loaded: %s. Is the wheel for this machine? "
-                                      "`pip install --force-reinstall memtally` puts it back.", dlerror());
+      PyErr_Format(PyExc_ImportError,
+                   "memtally's tracker cannot be loaded: %s. Is the wheel for this machine? "
+                   "`pip install --force-reinstall memtally` puts it back.",
+                   dlerror());
       return nullptr;
     }
     get = reinterpret_cast<GetApi>(dlsym(library, "memtally_get_api"));
@@ -106,7 +108,8 @@ PyObject* RegisterDevice(PyObject*, PyObject* arguments) {
     return nullptr;
   }
   info.physical_bytes = physical_bytes;
-  memcpy(info.id, id, static_cast<size_t>(id_bytes) < sizeof(info.id) ? static_cast<size_t>(id_bytes) : sizeof(info.id));
+  memcpy(info.id, id,
+         static_cast<size_t>(id_bytes) < sizeof(info.id) ? static_cast<size_t>(id_bytes) : sizeof(info.id));
   if (pci_address != Py_None) {
     info.pci_known = 1;
     if (!ToNumber32(pci_address, "pci_address", &info.pci_address)) return nullptr;
@@ -242,9 +245,7 @@ PyMethodDef functions[] = {
 
 }  // namespace
 
-uint64_t Generation(const memtally_api* api) {
-  return api == nullptr ? 0 : forks.load(std::memory_order_relaxed) + 1;
-}
+uint64_t Generation(const memtally_api* api) { return api == nullptr ? 0 : forks.load(std::memory_order_relaxed) + 1; }
 
 int AddTracking(PyObject* module) {
   static std::atomic<bool> watches_forks{false};

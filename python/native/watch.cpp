@@ -132,13 +132,12 @@ PyObject* Places(const std::map<PlaceKey, PlacePeak>& places) {
   Ref list(PyList_New(0));
   if (!list) return nullptr;
   for (const auto& [key, place] : places) {
-    const Ref row(Py_BuildValue("sssOKKKKKK", place.device_name.c_str(), key.kind.c_str(), place.memory.c_str(),
-                                place.is_summed ? Py_True : Py_False, static_cast<unsigned long long>(place.peak_requested),
-                                static_cast<unsigned long long>(place.peak_reserved),
-                                static_cast<unsigned long long>(place.slack),
-                                static_cast<unsigned long long>(place.start_reserved),
-                                static_cast<unsigned long long>(place.live_requested),
-                                static_cast<unsigned long long>(place.live_reserved)));
+    const Ref row(Py_BuildValue(
+        "sssOKKKKKK", place.device_name.c_str(), key.kind.c_str(), place.memory.c_str(),
+        place.is_summed ? Py_True : Py_False, static_cast<unsigned long long>(place.peak_requested),
+        static_cast<unsigned long long>(place.peak_reserved), static_cast<unsigned long long>(place.slack),
+        static_cast<unsigned long long>(place.start_reserved), static_cast<unsigned long long>(place.live_requested),
+        static_cast<unsigned long long>(place.live_reserved)));
     if (!row || PyList_Append(list.get(), row.get()) != 0) return nullptr;
   }
   return list.release();
@@ -148,9 +147,10 @@ PyObject* Places(const std::map<PlaceKey, PlacePeak>& places) {
 PyObject* Finish(PyObject* self, PyObject*) {
   Watcher* watcher = WatcherOf(self);
   if (!watcher->is_ours()) {
-    return PyErr_Format(PyExc_RuntimeError,
-                        "this region was begun before the process forked: end it in the process that began it, and begin "
-                        "another one here");
+    return PyErr_Format(
+        PyExc_RuntimeError,
+        "this region was begun before the process forked: end it in the process that began it, and begin "
+        "another one here");
   }
   Py_BEGIN_ALLOW_THREADS;
   watcher->Finish();
@@ -164,7 +164,8 @@ PyObject* Finish(PyObject* self, PyObject*) {
     const Ref text(PyUnicode_DecodeFSDefault(path.c_str()));
     if (!text || PyList_Append(children.get(), text.get()) != 0) return nullptr;
   }
-  return Py_BuildValue("OKKNNNK", peak.is_exact() ? Py_True : Py_False, static_cast<unsigned long long>(peak.total_peak()),
+  return Py_BuildValue("OKKNNNK", peak.is_exact() ? Py_True : Py_False,
+                       static_cast<unsigned long long>(peak.total_peak()),
                        static_cast<unsigned long long>(peak.total_slack()), kinds.release(), memories.release(),
                        children.release(), static_cast<unsigned long long>(peak.readings()));
 }
