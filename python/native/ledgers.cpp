@@ -10,6 +10,7 @@
 #include <memtally/track.h>
 
 #include "python_api.hpp"
+#include "reading_lock.hpp"
 
 namespace memtally::python {
 namespace {
@@ -300,8 +301,11 @@ PyObject* Read(PyObject* module, PyObject* arguments) {
   LedgerError error;
   bool done = false;
   Py_BEGIN_ALLOW_THREADS;
-  const std::unique_ptr<LedgerReader> reader = LedgerReader::Open(name, &error);
-  done = reader != nullptr && reader->Read(ReadLevel::kAll, &view, &error);
+  {
+    const std::lock_guard guard(ReadingLock());
+    const std::unique_ptr<LedgerReader> reader = LedgerReader::Open(name, &error);
+    done = reader != nullptr && reader->Read(ReadLevel::kAll, &view, &error);
+  }
   Py_END_ALLOW_THREADS;
   if (!done) return Raise(StateOf(module), error);
   return ViewRow(view, with_events != 0);
@@ -312,7 +316,10 @@ PyObject* Find(PyObject*, PyObject*) {
   std::vector<std::string> problems;
   std::vector<LedgerPlace> places;
   Py_BEGIN_ALLOW_THREADS;
-  places = FindLedgers(&problems);
+  {
+    const std::lock_guard guard(ReadingLock());
+    places = FindLedgers(&problems);
+  }
   Py_END_ALLOW_THREADS;
   return Row(2)
       .Take(List(places, [](const LedgerPlace& place) { return PyUnicode_DecodeFSDefault(place.path.c_str()); }))

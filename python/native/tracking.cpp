@@ -12,6 +12,7 @@
 
 #include "generation.hpp"
 #include "python_api.hpp"
+#include "reading_lock.hpp"
 #include "tag.hpp"
 
 namespace memtally::python {
@@ -19,7 +20,12 @@ namespace {
 
 std::atomic<uint64_t> forks{0};
 
-void CountFork() { forks.fetch_add(1, std::memory_order_relaxed); }
+void BeforeFork() { ReadingLock().lock(); }
+void AfterFork() { ReadingLock().unlock(); }
+void InChild() {
+  forks.fetch_add(1, std::memory_order_relaxed);
+  ReadingLock().unlock();
+}
 
 // A number of bytes, an address or an id.
 bool ToNumber(PyObject* object, const char* what, uint64_t* number) {
@@ -245,11 +251,16 @@ PyMethodDef functions[] = {
 
 }  // namespace
 
+std::mutex& ReadingLock() {
+  static auto* lock = new std::mutex;  // never destroyed: somebody may fork at the very end
+  return *lock;
+}
+
 uint64_t Generation(const memtally_api* api) { return api == nullptr ? 0 : forks.load(std::memory_order_relaxed) + 1; }
 
 int AddTracking(PyObject* module) {
   static std::atomic<bool> watches_forks{false};
-  if (!watches_forks.exchange(true)) pthread_atfork(nullptr, nullptr, CountFork);
+  if (!watches_forks.exchange(true)) pthread_atfork(BeforeFork, AfterFork, InChild);
   return PyModule_AddFunctions(module, functions);
 }
 

@@ -15,6 +15,7 @@
 #include <memtally/track.h>
 
 #include "python_api.hpp"
+#include "reading_lock.hpp"
 #include "region_peak.hpp"
 
 namespace memtally::python {
@@ -37,7 +38,7 @@ class Watcher {
  public:
   Watcher(std::string launch_id, bool with_children)
       : pid_(getpid()), peak_(static_cast<uint32_t>(pid_), std::move(launch_id), with_children) {
-    peak_.Advance(memtally_ledger_path());
+    Advance();
     thread_ = std::thread([this] { Run(); });
   }
 
@@ -50,7 +51,7 @@ class Watcher {
     wake_.notify_all();
     if (!thread_.joinable()) return;
     thread_.join();
-    peak_.Advance(memtally_ledger_path());
+    Advance();
   }
 
   ~Watcher() { Finish(); }
@@ -61,13 +62,18 @@ class Watcher {
   const RegionPeak& peak() const { return peak_; }
 
  private:
+  void Advance() {
+    const std::lock_guard guard(ReadingLock());
+    peak_.Advance(memtally_ledger_path());
+  }
+
   void Run() {
     microseconds rest{5000};
     std::unique_lock lock(mutex_);
     while (!wake_.wait_for(lock, rest, [this] { return ended_; })) {
       lock.unlock();
       const int64_t begin = ThreadTimeNs();
-      peak_.Advance(memtally_ledger_path());
+      Advance();
       const microseconds took{(ThreadTimeNs() - begin) / 1000};
       rest = std::clamp(took * kRest, kShortest, kLongest);
       if (peak_.fullness() > 0.3) rest = kShortest;
@@ -117,7 +123,7 @@ PyObject* NewWatch(PyTypeObject* type, PyObject* arguments, PyObject*) {
 
 void DeleteWatch(PyObject* self) {
   Watcher* watcher = WatcherOf(self);
-  // In a forked child there is no thread to wait for, and its lock may be held for ever.
+  // In a forked child there is no thread to wait for, and its lock may be held for ever: it stays.
   if (watcher != nullptr && watcher->is_ours()) {
     Py_BEGIN_ALLOW_THREADS;
     delete watcher;

@@ -158,6 +158,30 @@ def test_a_region_in_a_forked_child(programs):
     assert "begun before the process forked" in out and out.strip().endswith("\n400")
 
 
+def test_forks_while_a_region_is_read(programs):
+    """The reading thread may be anywhere when the process forks: the child reads all the same."""
+    out = programs.run("""
+        import os
+        device = make_device()
+        for i in range(2000):
+            device.alloc("dram", i, 0, 4)
+        with memtally.peak() as region:
+            for i in range(150):
+                device.alloc("dram", 5000 + i, 0, 4)
+                child = os.fork()
+                if child == 0:
+                    if i % 10 == 0:
+                        device.alloc("dram", 1, 0, 8)
+                    with memtally.peak(children=False) as mine:
+                        memtally.snapshot()
+                        memtally.snapshots()
+                    os._exit(0 if mine.of("dram") == (8 if i % 10 == 0 else 0) else 3)
+                assert os.waitpid(child, 0)[1] == 0
+        print(region.of("dram") >= 2150 * 4)
+        """)
+    assert out.strip() == "True"
+
+
 def test_regions_are_used_once_and_may_nest(programs):
     found = programs.json("""
         device = make_device()
