@@ -147,8 +147,7 @@ def _over_leaks(leaks: Leaks, notes: list[str], limits: list[Limit]) -> list[str
     return said
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+def _watched_call(item: pytest.Item) -> Generator[None, object, object]:
     memory, leaked = limits_of(item, _MEMORY), limits_of(item, _LEAKS)
     if not memory and not leaked and not item.config.getoption("--device-memory"):
         return (yield)
@@ -173,6 +172,15 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     if said:
         pytest.fail("\n".join(said), pytrace=False)
     return result
+
+
+if int(pytest.__version__.split(".")[0]) >= 8:
+    pytest_runtest_call = pytest.hookimpl(wrapper=True, tryfirst=True)(_watched_call)
+else:  # it cannot be told that a test failed after its call; it may run all other tests
+
+    def pytest_runtest_setup(item: pytest.Item) -> None:
+        if any(True for name in (_MEMORY, _LEAKS) for _ in item.iter_markers(name)):
+            pytest.fail(f"limits of device memory need pytest 8 or newer, this is {pytest.__version__}", pytrace=False)
 
 
 def _add_properties(item: pytest.Item, region: PeakRegion) -> None:

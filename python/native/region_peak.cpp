@@ -278,7 +278,7 @@ void RegionPeak::Settle(Source* source) {
     const uint64_t reached = account.peak_reserved;
     if (reached > mine.start_peak) place.peak_reserved = std::max(place.peak_reserved, reached);
     const uint64_t bound = reached + account.peak_reserved_slack + others;
-    if (bound > place.peak_reserved) place.slack = std::max(place.slack, bound - place.peak_reserved);
+    place.bound = std::max(place.bound, bound);
     if (place.is_summed) {
       PlacePeak& memory = memories_[{mine.key.device, place.memory}];
       memory.peak_reserved = std::max(memory.peak_reserved, place.peak_reserved);
@@ -291,12 +291,12 @@ void RegionPeak::Settle(Source* source) {
     uint64_t bound = 0;
     for (const auto& [kind_key, kind] : kinds_) {
       if (kind_key.device == key.device && kind.memory == key.kind && kind.is_summed)
-        bound += kind.peak_reserved + kind.slack;
+        bound += std::max(kind.peak_reserved, kind.bound);
     }
-    if (bound > memory.peak_reserved) memory.slack = std::max(memory.slack, bound - memory.peak_reserved);
+    memory.bound = std::max(memory.bound, bound);
     all_bounds += bound;
   }
-  if (all_bounds > total_peak_) total_slack_ = std::max(total_slack_, all_bounds - total_peak_);
+  total_bound_ = std::max(total_bound_, all_bounds);
 }
 
 void RegionPeak::Advance(const std::string& own_path) {
@@ -321,7 +321,7 @@ void RegionPeak::Advance(const std::string& own_path) {
         Change(account.key, -account.requested, -account.reserved);
         account.requested = account.reserved = 0;
       }
-      exact_ = false;
+      lost_a_ledger_ = true;
       continue;
     }
     Collect(source.get(), &steps);
@@ -341,9 +341,12 @@ void RegionPeak::Advance(const std::string& own_path) {
     }
   }
   started_ = true;
-  for (const auto& [key, place] : memories_) exact_ = exact_ && place.slack == 0;
-  for (const auto& [key, place] : kinds_) exact_ = exact_ && place.slack == 0;
-  exact_ = exact_ && total_slack_ == 0;
+}
+
+bool RegionPeak::is_exact() const {
+  const auto is_open = [](const auto& entry) { return entry.second.slack() != 0; };
+  return !lost_a_ledger_ && total_slack() == 0 && std::none_of(kinds_.begin(), kinds_.end(), is_open) &&
+         std::none_of(memories_.begin(), memories_.end(), is_open);
 }
 
 }  // namespace memtally::python

@@ -32,7 +32,9 @@ struct PlacePeak {
   uint64_t start_reserved = 0;
   uint64_t live_requested = 0, live_reserved = 0;
   uint64_t peak_requested = 0, peak_reserved = 0;
-  uint64_t slack = 0;  // the true peak may be higher by so much
+  uint64_t bound = 0;  // what it may have been where events were missed
+  // The true peak may be higher by so much.
+  uint64_t slack() const { return bound > peak_reserved ? bound - peak_reserved : 0; }
 };
 
 class RegionPeak {
@@ -45,9 +47,9 @@ class RegionPeak {
   // Reads what happened since the last time.  `own_path` as it is now.
   void Advance(const std::string& own_path);
 
-  bool is_exact() const { return exact_; }
+  bool is_exact() const;
   uint64_t total_peak() const { return total_peak_; }  // of all devices' memories at once
-  uint64_t total_slack() const { return total_slack_; }
+  uint64_t total_slack() const { return total_bound_ > total_peak_ ? total_bound_ - total_peak_ : 0; }
   const std::map<PlaceKey, PlacePeak>& kinds() const { return kinds_; }
   const std::map<PlaceKey, PlacePeak>& memories() const { return memories_; }
   // Of descendants, as far as they were seen.
@@ -74,7 +76,7 @@ class RegionPeak {
   std::string launch_id_;
   bool with_children_;
   bool started_ = false;
-  bool exact_ = true;
+  bool lost_a_ledger_ = false;  // with what happened since it was last read
   std::vector<std::unique_ptr<Source>> sources_;
   std::map<std::string, bool> looked_at_;  // ledgers of others, by path
   std::vector<std::string> child_paths_;
@@ -83,7 +85,7 @@ class RegionPeak {
   std::map<PlaceKey, PlacePeak> memories_;
   uint64_t total_ = 0;
   uint64_t total_peak_ = 0;
-  uint64_t total_slack_ = 0;
+  uint64_t total_bound_ = 0;
   uint64_t readings_ = 0;
   double fullness_ = 0;
 };

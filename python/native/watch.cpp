@@ -27,6 +27,7 @@ using std::chrono::microseconds;
 constexpr int64_t kRest = 19;
 constexpr microseconds kShortest{2000};
 constexpr microseconds kLongest{100000};
+constexpr microseconds kHurry{300};
 
 int64_t ThreadTimeNs() {
   timespec time{};
@@ -76,7 +77,7 @@ class Watcher {
       Advance();
       const microseconds took{(ThreadTimeNs() - begin) / 1000};
       rest = std::clamp(took * kRest, kShortest, kLongest);
-      if (peak_.fullness() > 0.3) rest = kShortest;
+      if (peak_.fullness() > 0.2) rest = kHurry;
       lock.lock();
     }
   }
@@ -141,7 +142,7 @@ PyObject* Places(const std::map<PlaceKey, PlacePeak>& places) {
     const Ref row(Py_BuildValue(
         "sssOKKKKKK", place.device_name.c_str(), key.kind.c_str(), place.memory.c_str(),
         place.is_summed ? Py_True : Py_False, static_cast<unsigned long long>(place.peak_requested),
-        static_cast<unsigned long long>(place.peak_reserved), static_cast<unsigned long long>(place.slack),
+        static_cast<unsigned long long>(place.peak_reserved), static_cast<unsigned long long>(place.slack()),
         static_cast<unsigned long long>(place.start_reserved), static_cast<unsigned long long>(place.live_requested),
         static_cast<unsigned long long>(place.live_reserved)));
     if (!row || PyList_Append(list.get(), row.get()) != 0) return nullptr;

@@ -144,7 +144,7 @@ def test_types_and_style():
     run([sys.executable, "-m", "ruff", "format", "--check", "python"], cwd=ROOT)
 
 
-def test_the_source_distribution_builds(programs, wheel, tmp_path):
+def test_the_source_distribution_has_what_the_build_needs(programs, wheel, tmp_path):
     run([sys.executable, "-c", "import sys; from scikit_build_core.build import build_sdist; build_sdist(sys.argv[1])",
          tmp_path], cwd=ROOT, env=clean_environment())
     (file,) = tmp_path.glob("*.tar.gz")
