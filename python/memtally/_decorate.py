@@ -34,8 +34,8 @@ class _Scope:
 class _Steps:
     """Drives a coroutine or generator step by step, each step with its tags; whoever drives this sees the same values."""
 
-    def __init__(self, tag: _native.tag, inner: Any) -> None:
-        self.scope = _Scope(tag)
+    def __init__(self, scope: _Scope, inner: Any) -> None:
+        self.scope = scope
         self.inner = inner
 
     def __iter__(self) -> _Steps:
@@ -60,27 +60,11 @@ class _Steps:
 
 
 async def _drive(tag: _native.tag, coroutine: Any) -> Any:
-    return await _Steps(tag, coroutine)
+    return await _Steps(_Scope(tag), coroutine)
 
 
 def _generate(tag: _native.tag, generator: Any) -> Any:
-    return (yield from _Steps(tag, generator))
-
-
-async def _generate_async(tag: _native.tag, generator: Any) -> Any:
-    scope = _Steps(tag, None).scope
-    value: Any = None
-    try:
-        while True:
-            step = _Steps(tag, generator.asend(value).__await__())
-            step.scope = scope
-            try:
-                yielded = await step
-            except StopAsyncIteration:
-                return
-            value = yield yielded
-    finally:
-        await generator.aclose()
+    return (yield from _Steps(_Scope(tag), generator))
 
 
 def decorate(tag: _native.tag, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -100,9 +84,23 @@ def decorate(tag: _native.tag, function: Callable[..., Any]) -> Callable[..., An
 
         @functools.wraps(function)
         async def tagged_async_generator(*arguments: Any, **keywords: Any) -> Any:
-            values = _generate_async(tag, function(*arguments, **keywords))
-            async for value in values:
-                yield value
+            # What is sent, thrown or closed by whoever drives this reaches the generator.
+            scope, generator = _Scope(tag), function(*arguments, **keywords)
+            step = generator.asend(None)
+            try:
+                while True:
+                    try:
+                        yielded = await _Steps(scope, step.__await__())
+                    except StopAsyncIteration:
+                        return
+                    try:
+                        step = generator.asend((yield yielded))
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        step = generator.athrow(error)
+            finally:
+                await _Steps(scope, generator.aclose().__await__())
 
         return tagged_async_generator
 

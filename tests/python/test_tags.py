@@ -161,6 +161,51 @@ with memtally.tag("caller"):
 """) == {1: "caller", 10: "caller / generator", 11: "caller / generator"}
 
 
+def test_whatever_ends_a_coroutine_or_generator(programs):
+    """Exceptions, cancellation, what is sent and thrown: the same as without the decorator, and with its tag."""
+    assert tags(programs, """
+import asyncio, inspect
+@memtally.tag("values")
+async def values():
+    try:
+        for n in range(3):
+            try:
+                got = yield n
+                assert got == (None if n else "sent"), got
+            except KeyError:
+                device.alloc("dram", 10, 0, 1)
+    finally:
+        await asyncio.sleep(0)
+        device.alloc("dram", 11, 0, 1)
+@memtally.tag("slow")
+async def slow():
+    try:
+        await asyncio.sleep(100)
+    except asyncio.CancelledError:
+        device.alloc("dram", 12, 0, 1)
+        raise
+@memtally.tag("wrong")
+async def wrong():
+    await asyncio.sleep(0)
+    raise ValueError("wrong")
+async def main():
+    assert inspect.isasyncgenfunction(values) and inspect.iscoroutinefunction(slow)
+    generator = values()
+    assert [await generator.asend(None), await generator.asend("sent")] == [0, 1]
+    assert await generator.athrow(KeyError()) == 2
+    await generator.aclose()
+    task = asyncio.create_task(slow())
+    await asyncio.sleep(0)
+    task.cancel()
+    for one in (task, wrong()):
+        try:
+            await one
+        except (asyncio.CancelledError, ValueError) as error:
+            device.alloc("dram", 13 + isinstance(error, ValueError), 0, 1)
+asyncio.run(main(), debug=True)
+""") == {10: "values", 11: "values", 12: "slow", 13: "", 14: ""}
+
+
 def test_a_forked_child_keeps_the_tags_that_it_is_in(programs):
     out = programs.run("""
         import os
