@@ -13,7 +13,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from wheel_build import SITE, TIMEOUT, build_wheel, clean_environment
+from wheel_build import PROLOGUE, SITE, TIMEOUT, build_wheel, clean_environment
 
 
 @pytest.fixture(scope="session")
@@ -44,16 +44,6 @@ class Programs:
     def json(self, text, **options):
         """The last line, which is JSON."""
         return json.loads(self.run(text, **options).splitlines()[-1])
-
-
-PROLOGUE = """
-import json
-import memtally
-def make_device():
-    device = memtally.register_device(0, vendor="acme", architecture="one")
-    device.register_kind("dram", 1 << 30, 4)
-    return device
-"""
 
 
 @pytest.fixture

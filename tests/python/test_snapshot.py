@@ -4,8 +4,7 @@
 import subprocess
 import sys
 
-from conftest import PROLOGUE
-from wheel_build import TIMEOUT
+from wheel_build import PROLOGUE, TIMEOUT
 
 SOME = """
 device = make_device()

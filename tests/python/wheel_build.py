@@ -13,6 +13,16 @@ BUILT = ROOT / "build" / "python"
 SITE = BUILT / "site"
 TIMEOUT = 240
 
+# Programs of the tests begin with this.
+PROLOGUE = """
+import json
+import memtally
+def make_device():
+    device = memtally.register_device(0, vendor="acme", architecture="one")
+    device.register_kind("dram", 1 << 30, 4)
+    return device
+"""
+
 
 def clean_environment(**more):
     """The environment of this process without what would have programs tracked, or find other packages."""
