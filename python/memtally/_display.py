@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from memtally._sizes import show_size
 
 if TYPE_CHECKING:
+    from memtally._bank_report import Report
     from memtally._region import Leaks, PeakRegion
     from memtally._snapshot import Snapshot
-    from memtally.ttnn import Report
 
 _BAR = (
     "<div style='background:currentColor;opacity:.15;width:10em;height:.8em'></div>"
