@@ -42,11 +42,11 @@ for line in sys.stdin:
 
 
 class Loop:
-    def __init__(self, environment, folder, libraries=(), counters=False):
+    def __init__(self, environment, folder, libraries=(), counters=False, **more):
         variables = environment.variables("n150")
         if counters:
             del variables["TT_METAL_SHM_TRACKING_DISABLED"]
-        variables.update(MEMTALLY_DIR=str(folder), LD_PRELOAD=":".join(map(str, libraries)))
+        variables.update(MEMTALLY_DIR=str(folder), LD_PRELOAD=":".join(map(str, libraries)), **more)
         self.process = subprocess.Popen([environment.python, "-c", PROGRAM], env=variables, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
@@ -67,6 +67,7 @@ def pairs(environment, folder, options):
     libraries = (options.build / "src/track/libmemtally.so", options.build / "src/track/hooks/ttmetal/libmemtally_ttmetal.so")
     before = set(Path("/dev/shm").glob("tt_device_*_memory"))
     loops = {"neither": Loop(environment, folder), "the hook": Loop(environment, folder, libraries),
+             "the hook, tracking off": Loop(environment, folder, libraries, MEMTALLY="0"),
              "tt-metal's counters": Loop(environment, folder, counters=True)}
     try:
         times = {name: [] for name in loops}

@@ -137,7 +137,35 @@ def picture_demo(machine):
         demo.wait_for_end()
 
 
-PICTURES = {"top": picture_top, "top-tags": picture_tags, "top-dead": picture_dead, "demo": picture_demo}
+def ttnn_environment(folder):
+    """The variables under which the real TT-NN package runs on a board that it mocks; its ledgers are in `folder`."""
+    sys.path.insert(0, str(ROOT / "scripts" / "ttnn"))
+    from environment import TtnnEnvironment
+    environment = TtnnEnvironment().setup()
+    variables = {name: value for name, value in environment.variables("n150").items() if not name.startswith("MEMTALLY")}
+    variables.update(MEMTALLY_DIR=str(folder), PATH=f"{environment.python.parent}:{variables['PATH']}")
+    return variables
+
+
+def picture_ttnn(machine):
+    """A decoder on the real TT-NN package under memtally run: while it runs, and what is said at its end."""
+    with tempfile.TemporaryDirectory(prefix="memtally-pictures.", dir="/dev/shm") as folder:
+        variables = ttnn_environment(folder)
+        line = "memtally run -- python examples/ttnn_llama.py"
+        script = f'cd {ROOT}; printf "$ {line}\\n"; exec "{machine.memtally}" run -- python examples/ttnn_llama.py --slow'
+        with Terminal(["/bin/sh", "-c", script], COLUMNS, 18, variables) as run:
+            with Terminal([machine.memtally, "top", "-r", "1000"], COLUMNS, 12, variables) as top:
+                top.wait_for("dfb", PATIENCE)  # operations have begun
+                top.run_for(3)
+                yield "ttnn-top", "memtally top: a decoder on TT-NN", top.screen
+                top.press("q")
+                top.wait_for_end()
+            run.wait_for("exit code 0", PATIENCE)
+            run.run_for(0.5)
+            yield "ttnn-run", "memtally run: what a decoder on TT-NN did", run.screen
+
+
+PICTURES = {"top": picture_top, "top-tags": picture_tags, "top-dead": picture_dead, "demo": picture_demo, "ttnn": picture_ttnn}
 
 
 def main():
@@ -156,7 +184,8 @@ def main():
     arguments.output.mkdir(parents=True, exist_ok=True)
     memtally = arguments.memtally.resolve()
     with Machine(memtally if arguments.in_place else as_if_installed(memtally), arguments.seconds) as machine:
-        machine.load()
+        if arguments.names != ["ttnn"]:
+            machine.load()
         for name in PICTURES:
             if arguments.names and name not in arguments.names:
                 continue

@@ -2,7 +2,7 @@
 """The real TT-NN package on mock boards, with memtally's libraries in front of it, and memtally's command outside.
 
 MEMTALLY_TTNN=1 asks for these tests: they fetch packages of 100 MB. `./dev test ttnn` sets it.
-MEMTALLY_TTNN_STEPS: how many random steps for each board.
+MEMTALLY_TTNN_STEPS: how many random steps for each board, 1000 if not set.
 """
 
 import json

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-STEPS = int(os.environ.get("MEMTALLY_TTNN_STEPS", "200"))
+STEPS = int(os.environ.get("MEMTALLY_TTNN_STEPS", "1000"))
 NEWEST = "0.81.1"
 CHIPS = {"n150": 1, "n300": 2, "p150": 1}
 

@@ -31,42 +31,44 @@ char folder[256];  // "" standard error
 bool wanted = false;
 std::atomic<uint32_t> made[2];
 
-bool IsCommand(const char* path) { return access(path, X_OK) == 0; }
+// The command's environment: kept from the start, since the program may change its own at any time.
+constexpr const char* kKept[] = {"MEMTALLY_DIR", "LD_LIBRARY_PATH", "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE"};
+constexpr size_t kMostKept = sizeof(kKept) / sizeof(kKept[0]);
+char off[] = "MEMTALLY=0";
+char* environment[kMostKept + 2] = {off};
 
-// Where the memtally command is: seen from this library, or in the tree that it was built in.
-bool FindCommand(char* path, size_t bytes) {
-  Dl_info here{};
-  if (dladdr(reinterpret_cast<const void*>(&folder), &here) != 0 && here.dli_fname != nullptr) {
-    const char* slash = strrchr(here.dli_fname, '/');
-    writer::Text text(path, bytes);
-    if (slash != nullptr) text.Add(here.dli_fname, static_cast<size_t>(slash + 1 - here.dli_fname));
-    text.Add(MEMTALLY_INSTALLED_COMMAND);
-    if (slash != nullptr && !text.cut() && IsCommand(path)) return true;
+void KeepEnvironment() {
+  size_t used = 1;
+  for (const char* name : kKept) {
+    const char* value = getenv(name);
+    if (value == nullptr) continue;
+    const size_t bytes = strlen(name) + strlen(value) + 2;
+    auto* entry = static_cast<char*>(malloc(bytes));
+    if (entry == nullptr) continue;
+    writer::Text(entry, bytes).Add(name).Add("=").Add(value);
+    environment[used++] = entry;
   }
-  writer::Text text(path, bytes);
-  text.Add(MEMTALLY_BUILT_COMMAND);
-  return !text.cut() && IsCommand(path);
 }
 
-// The environment without what would have the command tracked; null if there is no memory.
-char** EnvironmentOfCommand() {
-  size_t count = 0;
-  while (environ != nullptr && environ[count] != nullptr) ++count;
-  auto** copy = static_cast<char**>(calloc(count + 2, sizeof(char*)));
-  if (copy == nullptr) return nullptr;
-  static char off[] = "MEMTALLY=0";
-  size_t used = 0;
-  copy[used++] = off;
-  for (size_t i = 0; i < count; ++i) {
-    const char* entry = environ[i];
-    if (strncmp(entry, "LD_PRELOAD=", 11) != 0 && strncmp(entry, "MEMTALLY=", 9) != 0) copy[used++] = environ[i];
+bool IsCommand(const char* path) { return access(path, X_OK) == 0; }
+
+// Where the memtally command is, seen from this library: as installed or, in the tree that it was built in, there.
+bool FindCommand(char* path, size_t bytes) {
+  Dl_info here{};
+  if (dladdr(reinterpret_cast<const void*>(&folder), &here) == 0 || here.dli_fname == nullptr) return false;
+  writer::Text text(path, bytes);
+  if (strncmp(here.dli_fname, MEMTALLY_BUILD_FOLDER "/", sizeof(MEMTALLY_BUILD_FOLDER)) == 0) {
+    text.Add(MEMTALLY_BUILD_FOLDER "/src/tools/memtally");
+  } else {
+    const char* slash = strrchr(here.dli_fname, '/');
+    if (slash == nullptr) return false;
+    text.Add(here.dli_fname, static_cast<size_t>(slash + 1 - here.dli_fname)).Add(MEMTALLY_INSTALLED_COMMAND);
   }
-  return copy;
+  return !text.cut() && IsCommand(path);
 }
 
 struct Start {
   char** arguments;
-  char** environment;
   int output;
   sigset_t signals;  // as they were
   char* stack;       // end of the command's
@@ -83,7 +85,7 @@ int Execute(void* argument) {
   syscall(SYS_close_range, 3U, ~0U, 0U);
 #endif
   sigprocmask(SIG_SETMASK, &start->signals, nullptr);
-  execve(start->arguments[0], start->arguments, start->environment);
+  execve(start->arguments[0], start->arguments, environment);
   _exit(127);
 }
 
@@ -109,10 +111,9 @@ int Attend(void* argument) {
 // shares this thread's memory, as after vfork, and this thread goes on when it ends.
 void Run(char** arguments, int output) {
   void* stacks = mmap(nullptr, 2 * kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-  char** environment = EnvironmentOfCommand();
-  if (stacks != MAP_FAILED && environment != nullptr) {
+  if (stacks != MAP_FAILED) {
     char* middle = static_cast<char*>(stacks) + kStackBytes;
-    Start start{arguments, environment, output, {}, middle};
+    Start start{arguments, output, {}, middle};
     sigset_t all;
     sigfillset(&all);
     // A handler of the program must not run in a process that shares its memory.
@@ -122,7 +123,6 @@ void Run(char** arguments, int output) {
     while (child > 0 && waitpid(child, nullptr, __WCLONE) < 0 && errno == EINTR) {
     }
   }
-  free(environment);
   if (stacks != MAP_FAILED) munmap(stacks, 2 * kStackBytes);
 }
 
@@ -136,6 +136,7 @@ void ReadReportSettings() {
     text.Add(value);
     if (*value != '/' || text.cut()) return;
   }
+  KeepEnvironment();
   wanted = true;
 }
 
