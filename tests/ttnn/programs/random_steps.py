@@ -261,4 +261,5 @@ def main():
     program.close()
 
 
-main()
+if __name__ == "__main__":
+    main()
