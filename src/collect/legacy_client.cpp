@@ -21,7 +21,7 @@ namespace memtally::collect {
 namespace {
 
 // A server that is stopped or busy delays a snapshot by no more.
-constexpr timeval kPatience{0, 500'000};
+constexpr timeval kPatience{2, 0};
 constexpr uint64_t kMostBytes = uint64_t{4} << 30;
 
 // Elements may be longer than this version knows, not shorter.  Advances *at.

@@ -192,9 +192,19 @@ void LegacySource::AddTo(Snapshot* snapshot, const std::optional<ProcessKey>& wa
     request.level = MEMTALLY_LEGACY_STATE_ONE_PROCESS;
     std::copy(wanted->begin(), wanted->end(), request.run_id);
   }
+  // Who did not answer delays no further snapshot for a while.
+  constexpr uint64_t kSilenceNs = 10'000'000'000;
+  if (base::MonotonicNs() < ask_again_ns_) {
+    snapshot->problems.push_back({socket_, silence_});
+    return;
+  }
   LedgerError error;
   const std::optional<LegacyState> state = AskLegacyServer(socket_, request, &error);
-  if (error) snapshot->problems.push_back({socket_, std::move(error)});
+  if (error) {
+    silence_ = error;
+    if (error.code == LedgerError::Code::kIo) ask_again_ns_ = base::MonotonicNs() + kSilenceNs;
+    snapshot->problems.push_back({socket_, std::move(error)});
+  }
   if (!state) return;
   for (const memtally_legacy_state_process& said : state->processes) AddProcess(*state, said, snapshot);
 }

@@ -63,6 +63,8 @@ class LegacySource {
 
   std::string socket_;
   UserNames users_;
+  uint64_t ask_again_ns_ = 0;  // after a silence
+  LedgerError silence_;
   std::vector<Claim> claims_;  // about kinds of which a ledger speaks
 };
 

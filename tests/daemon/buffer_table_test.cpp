@@ -53,6 +53,10 @@ TEST(BufferTable, AtMost64BytesABuffer) {
     table.Add(Sort::kBuffer, {.id = id << 10});
     ASSERT_LE(table.bytes(), std::max<size_t>(table.size(), 1000) * 64);
   }
+  for (uint64_t id = 0; id < 300'000; ++id) {
+    table.Erase(table.Find(Sort::kBuffer, 0, 0, id << 10));
+    ASSERT_LE(table.bytes(), std::max<size_t>(table.size() + 1, 1000) * 64);
+  }
 }
 
 TEST(ClientProcess, AgainstAModel) {

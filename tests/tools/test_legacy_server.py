@@ -173,7 +173,7 @@ def test_the_kernel_names_the_sender(daemon, memtally):
     """Children of fork on the parent's socket, and lies."""
     code = "c.send(ALLOC, size=1, buffer_id=1, pid=1)\nc.query()\n" \
            "if os.fork() == 0:\n c.send(ALLOC, size=10, buffer_id=1)\n c.query()\n print('ready', flush=True)\n" \
-           " import signal; signal.pause()\n"
+           " sys.stdin.read(); os._exit(0)\n"
     with child(daemon, code) as process:
         assert process.stdout.readline() == b"ready\n"
         with Client(daemon.socket) as client:

@@ -7,8 +7,9 @@ namespace memtally::daemon {
 namespace {
 
 constexpr size_t kLeast = 8;
+constexpr size_t kAlwaysKept = 1024;
 
-// Full at 7/8, and after it has grown by half at 7/12: 55 bytes an entry at most, 37 at least.
+// Grows by half at 7/8, to 7/12; shrinks by a quarter at 1/2, to 2/3.  So an entry takes 37 to 64 bytes.
 size_t MostOf(size_t capacity) { return capacity - capacity / 8; }
 
 }  // namespace
@@ -72,7 +73,7 @@ void BufferTable::Erase(BufferEntry* entry) {
   }
   entries_[hole] = BufferEntry{};
   --size_;
-  if (entries_.size() > 1024 && size_ < entries_.size() / 4) Resize(entries_.size() / 2);
+  if (entries_.size() > kAlwaysKept && size_ < entries_.size() / 2) Resize(entries_.size() / 4 * 3);
 }
 
 void BufferTable::Clear() {

@@ -45,7 +45,7 @@ class LiveTable {
   size_t HomeOf(const LegacyEvent& event) const;
   size_t Next(size_t at) const { return (at + 1) & (capacity_ - 1); }
   bool Grow();
-  void Erase(size_t at);
+  void Erase(size_t hole);
 
   Entry* entries_ = nullptr;
   size_t capacity_ = 0;  // a power of two
