@@ -67,7 +67,7 @@ std::vector<IpcSegment*>& List() {
   return *list;
 }
 
-class IpcSegment : public Segment {
+class IpcSegment final : public Segment {
  public:
   // Of a file that is good; `fd` and `probe` are two descriptions of it.
   IpcSegment(const Geometry& geometry, const ChannelOptions& options, std::string path, base::Fd fd, base::Fd probe)
@@ -112,7 +112,7 @@ class IpcSegment : public Segment {
 
   // The file has the pages already, this process's page table has not.
   void Prefault() const {
-    if (madvise(base(), geometry().file_bytes, MADV_POPULATE_WRITE) == 0) return;
+    madvise(base(), geometry().file_bytes, MADV_POPULATE_WRITE);  // emulators say yes and do nothing, hence:
     for (uint64_t offset = 0; offset < geometry().file_bytes; offset += 4096) {
       static_cast<void>(*static_cast<volatile std::byte*>(base() + offset));
     }
@@ -157,7 +157,7 @@ class IpcSegment : public Segment {
 
   void LeaveFile() {
     Leave(handle_slot_);
-    if (!LockSetup(true)) return;
+    if (!IpcSegment::LockSetup(true)) return;
     struct stat mine {};
     struct stat named {};
     // Asked on our own description: only others' locks count.
@@ -166,15 +166,15 @@ class IpcSegment : public Segment {
         mine.st_dev == named.st_dev) {
       unlink(path_.c_str());
     }
-    UnlockSetup();
+    IpcSegment::UnlockSetup();
   }
 
   static void ForgetInChild() {
     for (IpcSegment* segment : List()) {
       void* base = segment->base();
-      mmap(base, segment->geometry().file_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, segment->fd_.get(),
-           0);
-      segment->header()->stopped = 1;
+      const void* own = mmap(base, segment->geometry().file_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
+                             segment->fd_.get(), 0);
+      if (own != MAP_FAILED) segment->header()->stopped = 1;
       segment->fd_.reset();
       segment->probe_.reset();
       segment->inherited_ = true;

@@ -22,9 +22,9 @@ namespace memtally::channel {
 namespace {
 
 #ifdef MEMTALLY_CHANNEL_SLOW
-constexpr uint64_t kMessages = 20'000;
+constexpr uint64_t kMessages = 10'000;
 #else
-constexpr uint64_t kMessages = 300'000;
+constexpr uint64_t kMessages = 60'000;
 #endif
 
 // MEMTALLY_CHANNEL_MESSAGES=100000000: the long run.

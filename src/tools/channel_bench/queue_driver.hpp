@@ -75,6 +75,7 @@ double DriveQueue(const QueueCase& wanted, MakeSender&& sender, MakeReceiver&& r
   std::atomic<uint64_t> sum{0};
   std::atomic<bool> wrong{false};
   std::vector<std::thread> running;
+  running.reserve(static_cast<size_t>(threads));
   const auto start = [&](int number) {
     pin_thread(static_cast<int>(static_cast<unsigned>(number) % (cpus == 0 ? 1 : cpus)));
     ++ready;
