@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Threads that report by the async way to a server in the same process: what the server says at the end is right.
-#include <gtest/gtest.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -12,6 +11,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include <memtally/abi/legacy_protocol.h>
 #include <memtally/allocation_client.hpp>
