@@ -81,7 +81,7 @@ _memtally() {
         snapshot) words="--level --pid --ledger --all $view" ;;
         doctor) words='--json --color --no-pager --help --' ;;
         run) words='--report --name --quiet --no-hooks --fail-on-leak --suppressions --limit --strict --help --' ;;
-        demo) words='--plain --fast --seconds --help' ;;
+        demo) words='--plain --fast --legacy --seconds --help' ;;
         replay)
           if [[ $current == -* ]]; then
             words='--speed --processes --threads --device-id --device-index --name --check --kill-after --random-kill

@@ -10,6 +10,7 @@
 #include <CLI/CLI.hpp>
 
 #include "tools/demo/interruption.hpp"
+#include "tools/demo/legacy_show.hpp"
 #include "tools/demo/live_show.hpp"
 #include "tools/demo/plain_show.hpp"
 #include "tools/demo/story.hpp"
@@ -22,6 +23,7 @@ namespace {
 struct Arguments {
   bool plain = false;
   bool fast = false;
+  bool legacy = false;
   std::optional<uint32_t> seconds;
 };
 
@@ -42,7 +44,7 @@ int RunPlain(const Arguments& arguments) {
   int signal = 0;
   {
     const demo::Interruption interruption;
-    result = demo::ShowPlain(Hurry(arguments, kPlainSeconds));
+    result = arguments.legacy ? demo::ShowLegacy() : demo::ShowPlain(Hurry(arguments, kPlainSeconds));
     signal = demo::Interruption::signal();
   }
   if (signal != 0) demo::EndBySignal(signal);
@@ -50,7 +52,8 @@ int RunPlain(const Arguments& arguments) {
 }
 
 int Run(const Arguments& arguments) {
-  if (arguments.plain || isatty(STDIN_FILENO) != 1 || isatty(STDOUT_FILENO) != 1) return RunPlain(arguments);
+  if (arguments.legacy || arguments.plain || isatty(STDIN_FILENO) != 1 || isatty(STDOUT_FILENO) != 1)
+    return RunPlain(arguments);
   const bool has_time = arguments.fast || arguments.seconds;
   constexpr double kLingerSeconds = 60;
   constexpr double kShortLingerSeconds = 1;
@@ -75,6 +78,8 @@ void AddDemo(CLI::App* app, Action* action) {
       ->check(CLI::Range(3u, 3600u))
       ->type_name("N")
       ->excludes(fast);
+  demo->add_flag("--legacy", arguments->legacy,
+                 "Programs of the original allocation server, in every generation of its protocol, as text");
   demo->callback([arguments, action] { *action = [arguments] { return Run(*arguments); }; });
 }
 
