@@ -2,6 +2,7 @@
 #include "ledger/writer/futex_lock.hpp"
 
 #include <linux/futex.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,7 +15,22 @@ namespace memtally::writer {
 namespace {
 constexpr int kSpins = 200;
 constexpr long kParkNs = 10'000'000;
+
+constexpr uint64_t Bit(int signal) { return uint64_t{1} << (signal - 1); }
+// The rest, with those that glibc keeps to itself: a set of the kernel's, which sigprocmask would trim.
+constexpr uint64_t kBlocked = ~(Bit(SIGSEGV) | Bit(SIGBUS) | Bit(SIGFPE) | Bit(SIGILL) | Bit(SIGTRAP) | Bit(SIGSYS) |
+                                Bit(SIGABRT));
 }  // namespace
+
+SignalBlock::SignalBlock() {
+  const SyscallScope unnoticed;
+  blocked_ = syscall(SYS_rt_sigprocmask, SIG_BLOCK, &kBlocked, &before_, sizeof(kBlocked)) == 0;
+}
+
+SignalBlock::~SignalBlock() {
+  const SyscallScope unnoticed;
+  if (blocked_) syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before_, nullptr, sizeof(before_));
+}
 
 void CpuRelax() { ArchCpuRelax(); }
 

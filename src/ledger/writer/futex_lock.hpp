@@ -2,6 +2,9 @@
 //
 // FutexLock: a mutex of four bytes.  Waiters spin briefly, then park.  Every wait is bounded: a thread that was killed
 // or jumped away inside the tracker must not hang the others, which then count a loss.
+//
+// SignalBlock: no handler runs in this thread while one lives, so that none jumps out (siglongjmp) of what must be
+// finished.  Signals of faults stay open: their handlers belong to the code that faulted.
 #pragma once
 
 #include <atomic>
@@ -39,7 +42,19 @@ class FutexLock {
   std::atomic<uint32_t> state_{0};  // 0 free, 1 held, 2 held and somebody parks
 };
 
-// Holds a FutexLock for a scope, if it could be had.
+class SignalBlock {
+ public:
+  SignalBlock();
+  ~SignalBlock();
+  SignalBlock(const SignalBlock&) = delete;
+  SignalBlock& operator=(const SignalBlock&) = delete;
+
+ private:
+  uint64_t before_ = 0;  // the kernel's signal set
+  bool blocked_;
+};
+
+// Holds a FutexLock for a scope, if it could be had, with signals blocked.
 class FutexGuard {
  public:
   explicit FutexGuard(FutexLock& lock) : lock_(lock), held_(lock.Lock()) {}
@@ -51,6 +66,7 @@ class FutexGuard {
   bool held() const { return held_; }
 
  private:
+  const SignalBlock signals_;  // before the lock is taken, and until it is given back
   FutexLock& lock_;
   bool held_;
 };
