@@ -18,8 +18,8 @@ constexpr long kParkNs = 10'000'000;
 
 constexpr uint64_t Bit(int signal) { return uint64_t{1} << (signal - 1); }
 // The rest, with those that glibc keeps to itself: a set of the kernel's, which sigprocmask would trim.
-constexpr uint64_t kBlocked = ~(Bit(SIGSEGV) | Bit(SIGBUS) | Bit(SIGFPE) | Bit(SIGILL) | Bit(SIGTRAP) | Bit(SIGSYS) |
-                                Bit(SIGABRT));
+constexpr uint64_t kBlocked =
+    ~(Bit(SIGSEGV) | Bit(SIGBUS) | Bit(SIGFPE) | Bit(SIGILL) | Bit(SIGTRAP) | Bit(SIGSYS) | Bit(SIGABRT));
 }  // namespace
 
 SignalBlock::SignalBlock() {

@@ -180,18 +180,19 @@ void Tell(const std::string& folder) {
   Server server(folder);
   server.AwaitReady();
   Say("== 1 of 3: Four programs of the original allocation server, unchanged\n\n"
-      "Each was built with another generation of its protocol, of 72, 112, 128 and 144 bytes a message, and none of them\n"
+      "Each was built with another generation of its protocol, of 72, 112, 128 and 144 bytes a message, and none of "
+      "them\n"
       "knows of memtally. memtallyd serves their socket; what they hold is in every view, beside everything else.\n");
   std::vector<std::unique_ptr<LegacySpeaker>> speakers;
   for (const uint32_t bytes : {MEMTALLY_LEGACY_72, MEMTALLY_LEGACY_112, MEMTALLY_LEGACY_128, MEMTALLY_LEGACY_144}) {
-    speakers.push_back(
-        std::make_unique<LegacySpeaker>(bytes, static_cast<int32_t>(speakers.size()), server.socket()));
+    speakers.push_back(std::make_unique<LegacySpeaker>(bytes, static_cast<int32_t>(speakers.size()), server.socket()));
   }
   Show({"ps"});
   Show({"monitor", "--all", "--frames", "1"});
 
   const std::string killed = speakers[1]->name();
-  Say(fmt::format("\n== 2 of 3: {} is killed\n\nThe kernel tells the server, which says at once what it held.\n", killed));
+  Say(fmt::format("\n== 2 of 3: {} is killed\n\nThe kernel tells the server, which says at once what it held.\n",
+                  killed));
   collect::Collector collector(collect::Collector::Options{});
   speakers.erase(speakers.begin() + 1);
   Await("the server to notice that " + killed + " is dead", [&] { return IsDead(&collector, killed); });
