@@ -292,11 +292,7 @@ Pattern Channel::pattern() const {
 
 size_t Channel::capacity() const { return parts_->segment->geometry().capacity; }
 
-size_t Channel::max_message_bytes() const {
-  const channel::Geometry& geometry = parts_->segment->geometry();
-  return geometry.stride != 0 ? geometry.stride - channel::kSlotHeader
-                              : channel::MaxPayload(geometry.capacity, geometry.alignment);
-}
+size_t Channel::max_message_bytes() const { return parts_->segment->geometry().MaxMessageBytes(); }
 
 size_t Channel::default_message_bytes() const {
   const size_t wanted = parts_->segment->options().message_bytes;

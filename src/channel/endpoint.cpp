@@ -98,9 +98,8 @@ Producer::Producer(std::shared_ptr<Segment> segment)
       data_event_(segment->DataEvent()),
       room_event_(segment->RoomEvent()),
       segment_(std::move(segment)) {
-  const channel::Geometry& geometry = segment_->geometry();
-  max_bytes_ = kind_ == RingKind::kSlots ? geometry.stride - channel::kSlotHeader
-                                         : channel::MaxPayload(geometry.capacity, geometry.alignment);
+  max_bytes_ = segment_->geometry().MaxMessageBytes();
+  alignment_ = segment_->geometry().alignment;
 }
 
 std::unique_ptr<Producer> Producer::Join(const std::shared_ptr<Segment>& segment, Status* status) {
@@ -144,13 +143,84 @@ void Producer::Count(uint64_t messages, uint64_t bytes) {
   if (used <= segment_->geometry().capacity) Raise(&counts_->high_water, used);
 }
 
+BatchLoan Producer::LendBatch(size_t bytes, size_t count, bool never_wait) {
+  BatchLoan loan;
+  if (batch_messages_ != 0) publish();
+  const size_t most = max_batch(bytes);
+  if (most == 0 || !CanClaim(bytes)) {
+    loan.status_ = most == 0 ? Status::TooLarge : WhyNot(bytes);
+    return loan;
+  }
+  if (count == 0) {
+    loan.status_ = Status::Empty;
+    return loan;
+  }
+  const size_t wanted = count < most ? count : most;
+  loan.shape_ = channel::BatchShape::Of(bytes, wanted, alignment_);
+  const size_t room = kind_ == RingKind::kSlots ? bytes : loan.shape_.bytes();
+  loan.raw_ = Claim(room, wanted);
+  loan.status_ = Status::Ok;
+  if (loan.raw_.data == nullptr) loan.status_ = ClaimSlowly(room, never_wait, &loan.raw_, wanted);
+  if (loan.status_ != Status::Ok) return loan;
+  if (kind_ == RingKind::kSlots) loan.shape_.count = static_cast<uint32_t>(loan.raw_.end - loan.raw_.position);
+  loan.producer_ = this;
+  loan_open_ = true;
+  return loan;
+}
+
+void Producer::CommitBatch(const channel::RawLoan& raw, channel::BatchShape shape, size_t count) {
+  loan_open_ = false;
+  if (kind_ == RingKind::kSlots) {
+    const uint64_t cut = raw.position + count;
+    slots_->Commit({raw.data, raw.position, cut}, shape.message_bytes);
+    slots_->Abort({raw.data, cut, raw.end});
+  } else {
+    shape.count = static_cast<uint32_t>(count);
+    shape.Write(raw.data);
+    if (kind_ == RingKind::kSpsc) spsc_->Commit(raw, shape.bytes(), true);
+    if (kind_ == RingKind::kMpsc) mpsc_->Commit(raw, shape.bytes(), true);
+    if (kind_ == RingKind::kBroadcast) broadcast_->Commit(raw, shape.bytes(), true);
+  }
+  Published(count, count * shape.message_bytes);
+}
+
+size_t Producer::CopyBatch(const void* data, size_t bytes, size_t count, bool never_wait, Status* why) {
+  const auto* from = static_cast<const std::byte*>(data);
+  // Not half the ring at once: the other side is to read while this one copies.
+  const size_t most = max_batch(bytes) / 4 + 1;
+  size_t sent = 0;
+  Status status = Status::Ok;
+  while (sent < count) {
+    const size_t wanted = count - sent < most ? count - sent : most;
+    BatchLoan loan = LendBatch(bytes, wanted, never_wait);
+    status = loan.status();
+    if (!loan) break;
+    const size_t now = loan.size();
+    if (kind_ != RingKind::kSlots && loan.shape_.stride == bytes) {
+      memcpy(loan[0], from + sent * bytes, now * bytes);
+    } else {
+      for (size_t i = 0; i < now && bytes != 0; ++i) memcpy(loan[i], from + (sent + i) * bytes, bytes);
+    }
+    loan.commit();
+    sent += now;
+  }
+  if (why != nullptr) *why = status;
+  return sent;
+}
+
+size_t Producer::max_batch(size_t bytes) const {
+  if (bytes > max_bytes_) return 0;
+  if (kind_ == RingKind::kSlots) return segment_->geometry().capacity / segment_->geometry().stride;
+  return channel::BatchShape::MostIn(max_bytes_, bytes, alignment_);
+}
+
 Status Producer::WhyNot(size_t bytes) const {
   if (bytes > max_bytes_) return Status::TooLarge;
   if (loan_open_) return Status::LoanOpen;
   return Status::Stopped;
 }
 
-Status Producer::ClaimSlowly(size_t bytes, bool never_wait, channel::RawLoan* loan) {
+Status Producer::ClaimSlowly(size_t bytes, bool never_wait, channel::RawLoan* loan, size_t count) {
   const ChannelOptions& options = segment_->options();
   if (segment_->inherited()) return Status::Forked;
   if (counts_ != nullptr) {
@@ -158,7 +228,7 @@ Status Producer::ClaimSlowly(size_t bytes, bool never_wait, channel::RawLoan* lo
     Raise(&counts_->high_water, segment_->geometry().capacity);
   }
   if (options.when_full == WhenFull::DropNewest) {
-    if (counts_ != nullptr) channel::Add(&counts_->drops, 1);
+    if (counts_ != nullptr) channel::Add(&counts_->drops, count);
     return Status::Dropped;
   }
   if (never_wait || options.when_full == WhenFull::Fail) return Status::Full;
@@ -167,7 +237,7 @@ Status Producer::ClaimSlowly(size_t bytes, bool never_wait, channel::RawLoan* lo
   return channel::Wait(
       *segment_, room_event_, deadline, &next_look_,
       [&] {
-        *loan = Claim(bytes);
+        *loan = Claim(bytes, count);
         return loan->data != nullptr;
       },
       [&](bool thoroughly) {
@@ -190,7 +260,10 @@ Consumer::Consumer(std::shared_ptr<Segment> segment)
       header_(segment->header()),
       data_event_(segment->DataEvent()),
       room_event_(segment->RoomEvent()),
-      segment_(std::move(segment)) {}
+      segment_(std::move(segment)) {
+  alignment_ = segment_->geometry().alignment;
+  batches_.reserve(16);
+}
 
 std::unique_ptr<Consumer> Consumer::Join(const std::shared_ptr<Segment>& segment, Status* status) {
   std::unique_ptr<Consumer> consumer(new Consumer(segment));
@@ -219,11 +292,31 @@ Consumer::~Consumer() {
   segment_->Leave(slot_);
 }
 
-void Consumer::Count(uint64_t bytes) {
-  channel::Add(&counts_->messages, 1);
+void Consumer::Count(uint64_t messages, uint64_t bytes) {
+  const uint64_t before = std::atomic_ref<uint64_t>(counts_->messages).load(std::memory_order_relaxed);
+  channel::Add(&counts_->messages, messages);
   channel::Add(&counts_->bytes, bytes);
-  const uint64_t messages = std::atomic_ref<uint64_t>(counts_->messages).load(std::memory_order_relaxed);
-  if (messages % 64 == 1) Raise(&counts_->last_time_ns, CoarseNs());
+  if (before == 0 || (before ^ (before + messages)) >= 64) Raise(&counts_->last_time_ns, CoarseNs());
+}
+
+Status Consumer::OpenBatch(channel::RawView* raw) {
+  channel::BatchReader<> reader;
+  if (!reader.Open(*raw, alignment_)) return Status::Corrupt;
+  batches_.push_back(reader);
+  batch_left_ = reader.left();
+  return Status::Ok;
+}
+
+void Consumer::ReleaseOfBatch(uint64_t position, uint32_t count) {
+  for (size_t i = batches_.size(); i-- > 0;) {
+    if (batches_[i].batch().position != position) continue;
+    if (batches_[i].Release(count)) {
+      const channel::RawView batch = batches_[i].batch();
+      batches_.erase(batches_.begin() + static_cast<std::ptrdiff_t>(i));
+      ReleaseWhole(batch);
+    }
+    return;
+  }
 }
 
 View Consumer::ReceiveUntil(uint64_t deadline) {

@@ -72,6 +72,12 @@ Geometry Geometry::For(const ChannelOptions& options) {
   return geometry;
 }
 
+uint64_t Geometry::MaxMessageBytes() const {
+  if (stride != 0) return stride - kSlotHeader;
+  const uint64_t most = MaxPayload(capacity, alignment);
+  return mode == MEMTALLY_CHANNEL_MPSC && most > kMostMpscPayload ? kMostMpscPayload : most;
+}
+
 std::string Geometry::Fault() const {
   if (mode < MEMTALLY_CHANNEL_SPSC || mode > MEMTALLY_CHANNEL_BROADCAST) return "its mode is none";
   if (alignment != 8 && alignment != 64) return "its alignment is neither 8 nor 64";

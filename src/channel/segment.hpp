@@ -30,6 +30,7 @@ struct Geometry {
 
   // For options that were checked (channel_uri.hpp).
   static Geometry For(const ChannelOptions& options);
+  uint64_t MaxMessageBytes() const;
   // What is wrong with it, in words; "" if nothing is.
   std::string Fault() const;
   bool operator==(const Geometry&) const = default;

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <string>
@@ -437,6 +438,123 @@ TEST_P(BothTransports, BatchesArriveWhole) {
     EXPECT_EQ(next, sent);
     EXPECT_EQ(channel->get_metrics().messages_sent, sent);
     EXPECT_EQ(channel->get_metrics().messages_received, sent);
+  }
+}
+
+// Batches of one size among single messages, read one by one, several at once, and given back in any order.
+TEST_P(BothTransports, BatchesOfOneSizeAreMessages) {
+  struct Kind {
+    ChannelMode mode;
+    Pattern pattern;
+    uint32_t alignment;
+  };
+  for (const Kind& kind : {Kind{ChannelMode::SPSC, Pattern::Queue, 8}, Kind{ChannelMode::SPSC, Pattern::Queue, 64},
+                           Kind{ChannelMode::MPSC, Pattern::Queue, 8}, Kind{ChannelMode::MPSC, Pattern::Queue, 64},
+                           Kind{ChannelMode::SPMC, Pattern::Broadcast, 8}, Kind{ChannelMode::SPMC, Pattern::Queue, 8},
+                           Kind{ChannelMode::MPMC, Pattern::Queue, 8}}) {
+    const bool slots =
+        kind.pattern == Pattern::Queue && kind.mode != ChannelMode::SPSC && kind.mode != ChannelMode::MPSC;
+    if (slots && std::string(GetParam()) == "ipc") continue;
+    ChannelOptions options;
+    options.bytes = 16384;
+    options.mode = kind.mode;
+    options.pattern = kind.pattern;
+    options.alignment = kind.alignment;
+    options.message_bytes = 100;
+    options.metrics = true;
+    const auto channel = create_channel(uri_, options);
+    const auto producer = channel->make_producer();
+    const auto consumer = channel->make_consumer();
+    ASSERT_NE(producer, nullptr);
+    ASSERT_NE(consumer, nullptr);
+    uint64_t sent = 0;
+    uint64_t next = 0;
+    const auto check = [&](const std::byte* data, size_t bytes) {
+      ASSERT_GE(bytes, 8u);
+      EXPECT_EQ(memcmp(data, &next, 8), 0) << next;
+      if (kind.alignment == 64) {
+        EXPECT_EQ(reinterpret_cast<uintptr_t>(data) % 64, 0u);
+      }
+      ++next;
+    };
+    for (int round = 0; round < 1000; ++round) {
+      const size_t bytes = 8 + static_cast<size_t>(round) % 90;
+      BatchLoan loan = producer->try_claim_batch(bytes, 1 + static_cast<size_t>(round) % 9);
+      if (loan) {
+        EXPECT_EQ(producer->try_claim(8).status(), Status::LoanOpen);
+        const size_t used = loan.size() - (round % 4 == 0 && loan.size() > 1 ? 1 : 0);
+        for (size_t i = 0; i < used; ++i) {
+          const uint64_t value = sent + i;
+          memcpy(loan[i], &value, 8);
+        }
+        if (round % 7 == 0) {
+          loan.abort();
+        } else {
+          EXPECT_EQ(loan.commit(loan.size() + 1), Status::TooLarge);
+          EXPECT_EQ(loan.commit(used), Status::Ok);
+          sent += used;
+        }
+        EXPECT_EQ(loan.size(), 0u);
+      }
+      if (producer->try_send(sent) == Status::Ok) ++sent;
+      if (round % 3 == 0) {
+        std::vector<View> views;
+        for (View view; views.size() < 6 && (view = consumer->try_receive());) {
+          check(view.data(), view.size());
+          views.push_back(std::move(view));
+        }
+        for (size_t i = 1; i < views.size(); i += 2) views[i].release();
+      } else {
+        consumer->receive_batch(static_cast<size_t>(round) % 11, check);
+      }
+    }
+    while (consumer->receive_batch(100, check) != 0) continue;
+    EXPECT_EQ(next, sent);
+    EXPECT_TRUE(consumer->empty());
+    EXPECT_GT(sent, 3000u);
+    EXPECT_EQ(channel->get_metrics().messages_sent, sent);
+    EXPECT_EQ(channel->get_metrics().messages_received, sent);
+    std::vector<std::array<uint64_t, 3>> values(2000);
+    for (size_t i = 0; i < values.size(); ++i) values[i][0] = sent + i;
+    Status why = Status::Ok;
+    const size_t went = producer->try_send_batch(values.data(), 24, values.size(), &why);
+    EXPECT_GT(went, 50u);
+    EXPECT_LT(went, values.size());
+    EXPECT_EQ(why, Status::Full);
+    while (consumer->receive_batch(7, check) != 0) continue;
+    EXPECT_EQ(next, sent + went);
+    EXPECT_EQ(producer->try_claim_batch(channel->max_message_bytes() + 1, 2).status(), Status::TooLarge);
+    EXPECT_EQ(producer->try_claim_batch(8, 0).status(), Status::Empty);
+    const BatchLoan large = producer->claim_batch(8, 1'000'000);
+    EXPECT_EQ(large.size(), producer->max_batch(8)) << "the ring is empty";
+  }
+}
+
+TEST(Channel, LargestMessages) {
+  EXPECT_EQ(create_channel(Name("memory"), 1 << 20, ChannelMode::MPSC)->max_message_bytes(), (1u << 19) - 16);
+  EXPECT_EQ(create_channel(Name("memory"), 1 << 20, ChannelMode::SPSC)->max_message_bytes(), (1u << 19) - 16);
+  // The length of an MPSC message has 29 bits.
+  EXPECT_EQ(create_channel(Name("memory"), size_t{2} << 30, ChannelMode::MPSC)->max_message_bytes(), (1u << 29) - 1);
+}
+
+// A consumer that leaves in the middle of a batch leaves the rest to the next one.
+TEST_P(BothTransports, TheRestOfABatchIsNotLost) {
+  for (const ChannelMode mode : {ChannelMode::SPSC, ChannelMode::MPSC}) {
+    const auto channel = create_channel(uri_, 8192, mode, ChannelType::MultiType, true);
+    const auto producer = channel->make_producer();
+    const std::array<uint64_t, 6> values{0, 1, 2, 3, 4, 5};
+    ASSERT_EQ(producer->send_batch(values.data(), 8, values.size()), values.size());
+    ASSERT_EQ(producer->send(uint64_t{6}), Status::Ok);
+    for (uint64_t next = 0; next < 7;) {
+      const auto consumer = channel->make_consumer();
+      for (int i = 0; i < 2 && next < 7; ++i, ++next) {
+        uint64_t value = 99;
+        ASSERT_EQ(consumer->try_receive(&value), Status::Ok);
+        EXPECT_EQ(value, next);
+      }
+    }
+    EXPECT_TRUE(channel->make_consumer()->empty());
+    EXPECT_EQ(channel->get_metrics().abandoned, 0u);
   }
 }
 

@@ -149,6 +149,72 @@ TEST(Interleavings, SpscConsumerDies) {
   RunAll(explorer, scenario);
 }
 
+// A batch of four, of which two are handed out at once and come back in either order.  Whoever comes after one that
+// died goes on with the next message, and knows how many were in the hands of the dead.
+TEST(Interleavings, ConsumerDiesWithinABatch) {
+  Explorer explorer;
+  Explorer::Scenario scenario = Empty();
+  const auto ring = [] {
+    SpscMemory tiny = TinySpsc();
+    tiny.capacity = 128;
+    return tiny;
+  };
+  const auto note = [&](const RawView& view) { received[received_count++] = explorer.ReadPlain(Words(view.data)); };
+  scenario.threads = {[&] {
+                        SpscProducer<ExplorerAccess> producer(ring());
+                        const BatchShape shape = BatchShape::Of(8, 4, 8);
+                        const RawLoan loan = producer.Claim(shape.bytes());
+                        shape.Write(loan.data);
+                        for (uint64_t i = 0; i < 4; ++i) {
+                          explorer.WritePlain(Words(loan.data + shape.first + i * shape.stride), i + 1);
+                        }
+                        producer.Commit(loan, shape.bytes(), true);
+                      },
+                      [&] {
+                        SpscConsumer<ExplorerAccess> consumer(ring());
+                        RawView batch;
+                        if (consumer.Read(&batch) != ReadResult::kMessage) return;
+                        BatchReader<ExplorerAccess> reader;
+                        if (!reader.Open(batch, 8)) explorer.Fail("corrupt");
+                        note(reader.Next());
+                        note(reader.Next());
+                        reader.Release(1);
+                        reader.Release(1);
+                        while (reader.left() != 0) {
+                          note(reader.Next());
+                          if (reader.Release(1)) consumer.Release(batch);
+                        }
+                      }};
+  scenario.killable = {1};
+  scenario.most_kills = 1;
+  scenario.finish = [&] {
+    uint64_t abandoned = 0;
+    // Two successors: the first one leaves before it takes anything.
+    for (int i = 0; i < 2; ++i) SpscConsumer<ExplorerAccess>(ring(), &abandoned);
+    SpscConsumer<ExplorerAccess> consumer(ring(), &abandoned);
+    const size_t before = received_count;
+    RawView batch;
+    BatchReader<ExplorerAccess> reader;
+    if (consumer.Read(&batch) == ReadResult::kMessage) {
+      if (!reader.Open(batch, 8)) explorer.Fail("corrupt");
+      while (reader.left() != 0) {
+        note(reader.Next());
+        if (reader.Release(1)) consumer.Release(batch);
+      }
+    }
+    for (size_t i = 1; i < received_count; ++i) {
+      if (received[i] <= received[i - 1]) explorer.Fail("twice");
+    }
+    if (abandoned > 2) explorer.Fail("more than the two in its hands");
+    if (received_count > before) {
+      if (received[received_count - 1] != 4) explorer.Fail("the end was lost");
+      if (received_count + abandoned < 4) explorer.Fail("lost, and nobody knows");
+    }
+    if (!consumer.Empty()) explorer.Fail("stalled");
+  };
+  RunAll(explorer, scenario);
+}
+
 // ---- MPSC: two producers, of which one or both may die at any step; the consumer fills their holes
 
 MpscMemory TinyMpsc() {
@@ -277,6 +343,44 @@ TEST(Interleavings, Slots) {
     };
     RunAll(explorer, scenario);
   }
+}
+
+TEST(Interleavings, SlotsSeveralAtOnce) {
+  Explorer explorer;
+  Explorer::Scenario scenario = Empty();
+  const SlotsMemory slots{.slots = reinterpret_cast<uint8_t*>(memory.ring.data()),
+                          .count = 2,
+                          .stride = 24,
+                          .enqueue = &memory.tail,
+                          .dequeue = &memory.dequeue};
+  scenario.reset = [&] {
+    ResetMemory();
+    SlotRing<ExplorerAccess>::Prepare(slots);
+  };
+  const auto send = [&](uint64_t value, uint64_t most) {
+    SlotRing<ExplorerAccess> ring(slots);
+    const RawLoan loan = ring.Claim(most);
+    if (loan.data == nullptr) return;
+    for (uint64_t i = loan.position; i != loan.end; ++i) explorer.WritePlain(Words(ring.Payload(i)), value++);
+    ring.Commit(loan, 8);
+  };
+  const auto receive = [&](uint64_t most) {
+    SlotRing<ExplorerAccess> ring(slots);
+    return ring.ReadBatch(
+        most, [&](const uint8_t* data, uint32_t) { received[received_count++] = explorer.ReadPlain(Words(data)); });
+  };
+  scenario.threads = {[&] { send(1, 2); }, [&] { send(4, 1), send(5, 1); }, [&] { receive(2), receive(1); }};
+  scenario.finish = [&] {
+    while (receive(3) != 0) continue;
+    uint64_t once = 0;
+    for (size_t i = 0; i < received_count; ++i) {
+      if ((once & 1u << received[i]) != 0 || received[i] == 0) explorer.Fail("twice, or never sent");
+      once |= 1u << received[i];
+    }
+    const RawLoan loan = SlotRing<ExplorerAccess>(slots).Claim(5);
+    if (loan.end - loan.position != 2) explorer.Fail("an empty ring is full");
+  };
+  RunAll(explorer, scenario);
 }
 
 // ---- broadcast: a consumer joins while the producer runs

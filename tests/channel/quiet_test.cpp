@@ -39,6 +39,10 @@ bool MoveMessages(Channel& channel, Producer& producer, Consumer& consumer) {
     if (producer.append(16) == nullptr) return false;
     producer.publish();
     if (consumer.receive_batch(5, [](const std::byte*, size_t) {}) != 1) return false;
+    const uint64_t several[3] = {i, i + 1, i + 2};
+    if (producer.try_send_batch(several, sizeof(uint64_t), 3) != 3) return false;
+    if (!consumer.try_receive()) return false;
+    if (consumer.receive_batch(5, [](const std::byte*, size_t) {}) != 2) return false;
   }
   return !channel.is_stopped();
 }

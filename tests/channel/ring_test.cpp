@@ -399,7 +399,9 @@ TEST(MpscRing, IntegrityBetweenThreads) {
 }
 
 TEST(SlotRing, IntegrityBetweenThreads) {
-  for (const auto& [producers, consumers] : {std::pair{1, 3}, std::pair{3, 1}, std::pair{3, 3}}) {
+  for (const auto& sides : {std::pair{1, 3}, std::pair{3, 1}, std::pair{3, 3}}) {
+    const int producers = sides.first;
+    const int consumers = sides.second;
     constexpr uint64_t kStride = 128;
     std::vector<std::array<uint64_t, 16>> slots(16);
     Words words;

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-# A shell that runs this in the background has it ignore them, and programs of the tests would inherit that.
-for number in (signal.SIGINT, signal.SIGQUIT):
+# A shell that runs this in the background, or nohup, has it ignore them, and programs of the tests would inherit that.
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 

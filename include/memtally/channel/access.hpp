@@ -46,6 +46,7 @@ struct RawLoan {
 struct RawView {
   const uint8_t* data = nullptr;
   uint32_t bytes = 0;
+  bool batch = false;  // it has several messages in it, see batch.hpp
   uint64_t position = 0;
   uint64_t end = 0;
 };

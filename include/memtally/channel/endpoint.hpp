@@ -12,8 +12,10 @@
 #include <span>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <memtally/abi/channel_format.h>
+#include <memtally/channel/batch.hpp>
 #include <memtally/channel/event.hpp>
 #include <memtally/channel/options.hpp>
 #include <memtally/channel/ring_broadcast.hpp>
@@ -73,6 +75,39 @@ class Loan {
   Status status_ = Status::Full;
 };
 
+// Room in the ring for several messages of one size, which the caller fills.  Committed, they can be received, as if
+// they had been sent one by one; dropped, they never were.
+class BatchLoan {
+ public:
+  BatchLoan() = default;
+  BatchLoan(BatchLoan&& other) noexcept { *this = std::move(other); }
+  inline BatchLoan& operator=(BatchLoan&& other) noexcept;
+  BatchLoan(const BatchLoan&) = delete;
+  BatchLoan& operator=(const BatchLoan&) = delete;
+  ~BatchLoan() { abort(); }
+
+  explicit operator bool() const { return raw_.data != nullptr; }
+  // Why there is no room; Ok if there is.
+  Status status() const { return status_; }
+  // How many messages there is room for, and of how many bytes each.
+  size_t size() const { return raw_.data == nullptr ? 0 : shape_.count; }
+  size_t message_bytes() const { return shape_.message_bytes; }
+  // REQUIRES: i < size().
+  inline std::byte* operator[](size_t i) const;
+
+  // Publishes them; with fewer than were claimed, the first ones.  The loan is over then.
+  Status commit() { return commit(size()); }
+  inline Status commit(size_t count);
+  inline void abort();
+
+ private:
+  friend class Producer;
+  channel::RawLoan raw_;
+  channel::BatchShape shape_;
+  Producer* producer_ = nullptr;
+  Status status_ = Status::Full;
+};
+
 // A message in the ring, until it is released or destroyed: by the thread that received it, before its consumer ends.
 // Several may be out at once, and go back in any order; the ring is full as long as the oldest stays.
 class View {
@@ -117,9 +152,25 @@ class Producer {
   template <typename T>
   requires std::is_trivially_copyable_v<T> Status try_send(const T& value) { return Copy(&value, sizeof(T), true); }
 
-  // Several messages at once.  append() gives room for the next one, null if there is none (nothing waits); publish()
-  // makes them all visible.  SPSC channels publish a batch with one store, all or nothing; others publish a message
-  // when the next one is appended.
+  // Room for `count` messages of `bytes` each, for fewer if that is more than max_batch(bytes) (SPMC, MPMC: than there
+  // are free slots): loan.size() says how many.  Fills up and waits as claim() does, and counts as one claim: an open
+  // BatchLoan is an open loan.
+  BatchLoan claim_batch(size_t bytes, size_t count) { return LendBatch(bytes, count, false); }
+  BatchLoan try_claim_batch(size_t bytes, size_t count) { return LendBatch(bytes, count, true); }
+  // Copies `count` messages of `bytes` each that lie one behind the other, in as few batches as it takes.  Returns how
+  // many were sent; *why says why not all.
+  size_t send_batch(const void* data, size_t bytes, size_t count, Status* why = nullptr) {
+    return CopyBatch(data, bytes, count, false, why);
+  }
+  size_t try_send_batch(const void* data, size_t bytes, size_t count, Status* why = nullptr) {
+    return CopyBatch(data, bytes, count, true, why);
+  }
+  // How many messages of `bytes` one batch can have; 0 if they are too large.
+  size_t max_batch(size_t bytes) const;
+
+  // Several messages of different sizes.  append() gives room for the next one, null if there is none (nothing waits);
+  // publish() makes them all visible.  SPSC channels publish them with one store, all or nothing; others publish a
+  // message when the next one is appended.
   std::byte* append(size_t bytes) {
     if (!CanClaim(bytes)) return nullptr;
     if (kind_ == channel::RingKind::kSpsc) {
@@ -152,17 +203,19 @@ class Producer {
 
  private:
   friend class Loan;
+  friend class BatchLoan;
   friend class Channel;
   explicit Producer(std::shared_ptr<channel::Segment> segment);
   static std::unique_ptr<Producer> Join(const std::shared_ptr<channel::Segment>& segment, Status* status);
 
   bool CanClaim(size_t bytes) const { return bytes <= max_bytes_ && !loan_open_ && !Stopped(); }
   bool Stopped() const { return std::atomic_ref<uint32_t>(header_->stopped).load(std::memory_order_relaxed) != 0; }
-  channel::RawLoan Claim(size_t bytes) {
+  // `slots`: for SPMC and MPMC, how many at most.
+  channel::RawLoan Claim(size_t bytes, size_t slots = 1) {
     if (kind_ == channel::RingKind::kSpsc) [[likely]]
       return spsc_->Claim(bytes);
     if (kind_ == channel::RingKind::kMpsc) return mpsc_->Claim(bytes);
-    if (kind_ == channel::RingKind::kSlots) return slots_->Claim();
+    if (kind_ == channel::RingKind::kSlots) return slots_->Claim(slots);
     return broadcast_->Claim(bytes);
   }
   void Commit(const channel::RawLoan& loan, size_t bytes) {
@@ -212,9 +265,12 @@ class Producer {
     Published(1, bytes);
     return Status::Ok;
   }
+  BatchLoan LendBatch(size_t bytes, size_t count, bool never_wait);
+  size_t CopyBatch(const void* data, size_t bytes, size_t count, bool never_wait, Status* why);
+  void CommitBatch(const channel::RawLoan& raw, channel::BatchShape shape, size_t count);
   void Count(uint64_t messages, uint64_t bytes);
   Status WhyNot(size_t bytes) const;
-  Status ClaimSlowly(size_t bytes, bool never_wait, channel::RawLoan* loan);
+  Status ClaimSlowly(size_t bytes, bool never_wait, channel::RawLoan* loan, size_t count = 1);
 
   channel::RingKind kind_;
   bool sleepers_possible_ = false;
@@ -223,6 +279,7 @@ class Producer {
   uint32_t deaths_seen_ = 0;
   uint64_t next_look_ = 0;  // when to look for the dead again
   size_t max_bytes_ = 0;
+  uint32_t alignment_ = 8;
   size_t batch_messages_ = 0;
   size_t batch_bytes_ = 0;
   channel::RawLoan batch_;
@@ -271,32 +328,40 @@ class Consumer {
   }
 
   // Several at once: calls each(data, bytes) for up to `most` messages that are there, then gives all their room back
-  // at once.  Returns how many there were.
+  // at once.  Returns how many there were.  REQUIRES: each() does not throw, and does not use this consumer.
   template <typename Each>
   size_t receive_batch(size_t most, Each&& each) {
-    channel::RawView all;
+    if (kind_ == channel::RingKind::kSlots) return ReceiveSlots(most, each);
+    channel::RawView all;  // of `run` messages, one behind the other
+    uint32_t run = 0;
     size_t count = 0;
-    for (channel::RawView view; count < most && Read(&view) == Status::Ok; ++count) {
+    while (count < most) {
+      if (batch_left_ != 0) {
+        if (run != 0) ReleaseRun(all, std::exchange(run, 0));
+        count += ReceiveFromBatch(most - count, each);
+        continue;
+      }
+      channel::RawView view;
+      if (ReadWhole(&view) != Status::Ok) break;
+      if (view.batch) [[unlikely]] {
+        if (OpenBatch(&view) != Status::Ok) break;
+        continue;
+      }
+      if (counts_ != nullptr) Count(1, view.bytes);
       each(reinterpret_cast<const std::byte*>(view.data), size_t{view.bytes});
-      if (kind_ == channel::RingKind::kSlots) {
-        Release(view);
-      } else if (count == 0) {
+      if (run++ == 0) {
         all = view;
       } else {
         all.end = view.end;
       }
+      ++count;
     }
-    if (count == 0 || kind_ == channel::RingKind::kSlots) return count;
-    if (kind_ == channel::RingKind::kBroadcast) {
-      broadcast_->Release(all, static_cast<uint32_t>(count));
-      if (sleepers_possible_) room_event_.Wake();
-    } else {
-      Release(all);
-    }
+    if (run != 0) ReleaseRun(all, run);
     return count;
   }
 
   bool empty() const {
+    if (batch_left_ != 0) return false;
     if (kind_ == channel::RingKind::kSpsc) return spsc_->Empty();
     if (kind_ == channel::RingKind::kMpsc) return mpsc_->Empty();
     if (kind_ == channel::RingKind::kSlots) return slots_->Empty();
@@ -309,7 +374,8 @@ class Consumer {
   explicit Consumer(std::shared_ptr<channel::Segment> segment);
   static std::unique_ptr<Consumer> Join(const std::shared_ptr<channel::Segment>& segment, Status* status);
 
-  Status Read(channel::RawView* raw) {
+  // The next message of the ring: it may be a batch.
+  Status ReadWhole(channel::RawView* raw) {
     channel::ReadResult result;
     if (kind_ == channel::RingKind::kSpsc) [[likely]] {
       result = spsc_->Read(raw);
@@ -320,13 +386,11 @@ class Consumer {
     } else {
       result = broadcast_->Read(raw);
     }
-    if (result == channel::ReadResult::kMessage) [[likely]] {
-      if (counts_ != nullptr) Count(raw->bytes);
+    if (result == channel::ReadResult::kMessage) [[likely]]
       return Status::Ok;
-    }
     return result == channel::ReadResult::kEmpty ? Status::Empty : Status::Corrupt;
   }
-  void Release(const channel::RawView& raw) {
+  void ReleaseWhole(const channel::RawView& raw) {
     if (kind_ == channel::RingKind::kSpsc) [[likely]] {
       spsc_->Release(raw);
     } else if (kind_ == channel::RingKind::kMpsc) {
@@ -338,8 +402,67 @@ class Consumer {
     }
     if (sleepers_possible_) room_event_.Wake();
   }
+  // `all` spans `run` messages that were read one after the other.
+  void ReleaseRun(const channel::RawView& all, uint32_t run) {
+    if (kind_ != channel::RingKind::kBroadcast) return ReleaseWhole(all);
+    broadcast_->Release(all, run);
+    if (sleepers_possible_) room_event_.Wake();
+  }
+  Status Read(channel::RawView* raw) {
+    if (batch_left_ == 0) [[likely]] {
+      if (const Status status = ReadWhole(raw); status != Status::Ok) return status;
+      if (raw->batch) [[unlikely]] {
+        if (const Status status = OpenBatch(raw); status != Status::Ok) {
+          *raw = {};  // nobody is to give it back: the ring stays full there
+          return status;
+        }
+      }
+    }
+    if (batch_left_ != 0) [[unlikely]] {
+      *raw = batches_.back().Next();
+      --batch_left_;
+    }
+    if (counts_ != nullptr) Count(1, raw->bytes);
+    return Status::Ok;
+  }
+  void Release(const channel::RawView& raw) {
+    if (raw.batch) [[unlikely]]
+      return ReleaseOfBatch(raw.position, 1);
+    ReleaseWhole(raw);
+  }
+  Status OpenBatch(channel::RawView* raw);
+  void ReleaseOfBatch(uint64_t position, uint32_t count);
+  template <typename Each>
+  size_t ReceiveFromBatch(size_t most, Each& each) {
+    channel::BatchReader<>& reader = batches_.back();
+    const uint32_t count = most < batch_left_ ? static_cast<uint32_t>(most) : batch_left_;
+    for (uint32_t i = 0; i < count; ++i) {
+      const channel::RawView view = reader.Next();
+      each(reinterpret_cast<const std::byte*>(view.data), size_t{view.bytes});
+    }
+    batch_left_ -= count;
+    if (counts_ != nullptr) Count(count, uint64_t{count} * reader.message_bytes());
+    ReleaseOfBatch(reader.batch().position, count);
+    return count;
+  }
+  template <typename Each>
+  size_t ReceiveSlots(size_t most, Each& each) {
+    size_t count = 0;
+    for (uint64_t taken = 1; count < most && taken != 0;) {
+      const size_t before = count;
+      uint64_t bytes = 0;
+      taken = slots_->ReadBatch(most - count, [&](const uint8_t* data, uint32_t size) {
+        ++count;
+        bytes += size;
+        each(reinterpret_cast<const std::byte*>(data), size_t{size});
+      });
+      if (counts_ != nullptr && count != before) Count(count - before, bytes);
+      if (taken != 0 && sleepers_possible_) room_event_.Wake();
+    }
+    return count;
+  }
   View ReceiveUntil(uint64_t deadline);
-  void Count(uint64_t bytes);
+  void Count(uint64_t messages, uint64_t bytes);
 
   channel::RingKind kind_;
   bool sleepers_possible_ = false;
@@ -348,6 +471,9 @@ class Consumer {
   uint64_t next_look_ = 0;  // when to look for the dead again
   memtally_channel_header* header_;
   memtally_channel_counts* counts_ = nullptr;  // null: no metrics
+  uint32_t alignment_ = 8;
+  uint32_t batch_left_ = 0;                      // messages of batches_.back() that were not handed out
+  std::vector<channel::BatchReader<>> batches_;  // not released yet
   std::optional<channel::SpscConsumer<>> spsc_;
   std::optional<channel::MpscConsumer<>> mpsc_;
   std::optional<channel::SlotRing<>> slots_;
@@ -378,6 +504,41 @@ inline Status Loan::commit(size_t bytes) {
 }
 
 inline void Loan::abort() {
+  if (raw_.data == nullptr) return;
+  producer_->Abort(raw_);
+  producer_->loan_open_ = false;
+  raw_ = {};
+}
+
+inline BatchLoan& BatchLoan::operator=(BatchLoan&& other) noexcept {
+  if (this == &other) return *this;
+  abort();
+  raw_ = std::exchange(other.raw_, {});
+  shape_ = std::exchange(other.shape_, {});
+  producer_ = std::exchange(other.producer_, nullptr);
+  status_ = std::exchange(other.status_, Status::Full);
+  return *this;
+}
+
+inline std::byte* BatchLoan::operator[](size_t i) const {
+  if (producer_->kind_ == channel::RingKind::kSlots) {
+    return reinterpret_cast<std::byte*>(producer_->slots_->Payload(raw_.position + i));
+  }
+  return reinterpret_cast<std::byte*>(raw_.data + shape_.first + shape_.stride * i);
+}
+
+inline Status BatchLoan::commit(size_t count) {
+  if (raw_.data == nullptr) return status_;
+  if (count > shape_.count) return Status::TooLarge;
+  if (count == 0) {
+    abort();
+    return Status::Ok;
+  }
+  producer_->CommitBatch(std::exchange(raw_, {}), shape_, count);
+  return Status::Ok;
+}
+
+inline void BatchLoan::abort() {
   if (raw_.data == nullptr) return;
   producer_->Abort(raw_);
   producer_->loan_open_ = false;

@@ -70,9 +70,9 @@ class BroadcastProducer : SpscSide<Access> {
     if (start + size + kFrameWord - limit_ > Side::memory_.capacity && !MakeRoom(start + size + kFrameWord)) return {};
     return {Side::first_ + (start & Side::mask_) + kFrameWord, start, start + size};
   }
-  void Commit(const RawLoan& loan, uint64_t bytes) {
+  void Commit(const RawLoan& loan, uint64_t bytes, bool batch = false) {
     const uint64_t end = loan.position + FrameSize(bytes, Side::memory_.alignment);
-    const uint64_t word = bytes | kCommitted | (loan.position != tail_ ? kWrapped : 0);
+    const uint64_t word = bytes | kCommitted | (loan.position != tail_ ? kWrapped : 0) | (batch ? kBatch : 0);
     Access::Store(Side::Word(end), 0, std::memory_order_relaxed);
     Publish<Access>(Side::Word(tail_), word, Side::memory_.sleepers_possible);
     tail_ = end;
@@ -101,8 +101,12 @@ class BroadcastProducer : SpscSide<Access> {
       if (!shared_.overrun || slowest == nullptr || (found & kReading) != 0) return false;
       uint64_t missed = 0;
       uint64_t to = found;
-      for (uint64_t payload; end - to > Side::memory_.capacity && to != tail_; ++missed) {
-        const uint64_t next = Side::FrameEnd(to, Access::Load(Side::Word(to), std::memory_order_relaxed), &payload);
+      for (uint64_t payload; end - to > Side::memory_.capacity && to != tail_;) {
+        const uint64_t word = Access::Load(Side::Word(to), std::memory_order_relaxed);
+        const uint64_t next = Side::FrameEnd(to, word, &payload);
+        missed += next == 0 ? 1
+                            : MessagesIn<Access>(Side::first_ + (payload & Side::mask_) + kFrameWord,
+                                                 static_cast<uint32_t>(word), (word & kBatch) != 0);
         to = next == 0 ? tail_ : next;
       }
       if (Access::CompareExchange(slowest, &found, to)) {
@@ -150,7 +154,8 @@ class BroadcastConsumer : SpscSide<Access> {
       if (shared_.overrun && out_ == 0) Publish<Access>(cursor_, next_, Side::memory_.sleepers_possible);
       return there ? ReadResult::kCorrupt : ReadResult::kEmpty;
     }
-    *view = {Side::first_ + (payload & Side::mask_) + kFrameWord, static_cast<uint32_t>(word), next_, end};
+    *view = {Side::first_ + (payload & Side::mask_) + kFrameWord, static_cast<uint32_t>(word), (word & kBatch) != 0,
+             next_, end};
     next_ = end;
     ++out_;
     return ReadResult::kMessage;

@@ -11,9 +11,11 @@
 //   sequence == i + count   released                =  free for message i + count
 //
 // Memory order.  The owner writes sequence with release when it is done with the slot, and the next owner reads it with
-// acquire: the payload passes with it in both directions.  `enqueue` and `dequeue` only hand out numbers: their order
-// with anything else does not matter.  A sequence that is neither i nor ahead of it means full (or empty) only if the
-// number is still the current one; it is, because it is read before the sequence, and both only grow.
+// acquire: the payload passes with it in both directions.  Several at once: whoever found n sequences in a row right
+// and then moves the counter by n owns them all, because a slot that is right for i stays so until i is handed out.
+// `enqueue` and `dequeue` only hand out numbers: their order with anything else does not matter.  A sequence that is
+// neither i nor ahead of it means full (or empty) only if the number is still the current one; it is, because it is
+// read before the sequence, and both only grow.
 #pragma once
 
 #include <cstdint>
@@ -49,23 +51,37 @@ class SlotRing {
 
   uint64_t max_payload() const { return memory_.stride - kSlotHeader; }
 
-  RawLoan Claim() {
-    const uint64_t number = Take(memory_.enqueue, 0, memory_.one_producer);
+  // A loan of up to `most` slots, numbers position to end - 1.
+  RawLoan Claim(uint64_t most = 1) {
+    const uint64_t number = Take(memory_.enqueue, 0, memory_.one_producer, &most);
     if (number == kNone) return {};
-    return {Slot(number) + kSlotHeader, number, number + 1};
+    return {Slot(number) + kSlotHeader, number, number + most};
   }
+  // The same for each slot of the loan; they are filled in order.
   void Commit(const RawLoan& loan, uint64_t bytes) { Fill(loan, bytes); }
   void Abort(const RawLoan& loan) { Fill(loan, kAborted); }
+  uint8_t* Payload(uint64_t number) const { return Slot(number) + kSlotHeader; }
 
   ReadResult Read(RawView* view) {
     for (;;) {
-      const uint64_t number = Take(memory_.dequeue, 1, false);
+      uint64_t one = 1;
+      const uint64_t number = Take(memory_.dequeue, 1, false, &one);
       if (number == kNone) return ReadResult::kEmpty;
-      const uint64_t length = Access::Load(Sequence(number) + 1, std::memory_order_relaxed);
-      const RawView found{Slot(number) + kSlotHeader, static_cast<uint32_t>(length), number, number + memory_.count};
-      if (length != kAborted) return *view = found, ReadResult::kMessage;
-      Release(found);
+      if (ViewOf(number, view)) return ReadResult::kMessage;
     }
+  }
+  // Takes up to `most` messages and calls each(data, bytes) for those that were not aborted.  Returns how many it took.
+  template <typename Each>
+  uint64_t ReadBatch(uint64_t most, Each&& each) {
+    const uint64_t first = Take(memory_.dequeue, 1, false, &most);
+    if (first == kNone) return 0;
+    RawView view;
+    for (uint64_t i = 0; i < most; ++i) {
+      if (!ViewOf(first + i, &view)) continue;
+      each(view.data, view.bytes);
+      Release(view);
+    }
+    return most;
   }
   void Release(const RawView& view) { Publish<Access>(Sequence(view.position), view.end, memory_.sleepers_possible); }
 
@@ -86,8 +102,9 @@ class SlotRing {
     const uint64_t number = Access::Load(counter, std::memory_order_relaxed);
     return static_cast<int64_t>(Access::Load(Sequence(number), std::memory_order_acquire) - (number + ahead)) >= 0;
   }
-  // The next number of `counter` whose slot's sequence is number + ahead; kNone if the slot is not that far.
-  uint64_t Take(uint64_t* counter, uint64_t ahead, bool alone) {
+  // The next numbers of `counter` whose slots' sequences are number + ahead: the first of *most at most, which becomes
+  // how many; kNone if not even the first slot is that far.
+  uint64_t Take(uint64_t* counter, uint64_t ahead, bool alone, uint64_t* most) {
     uint64_t number = Access::Load(counter, std::memory_order_relaxed);
     for (;;) {
       const uint64_t sequence = Access::Load(Sequence(number), std::memory_order_acquire);
@@ -95,17 +112,35 @@ class SlotRing {
       if (distance < 0) return kNone;
       if (distance > 0) {
         number = Access::Load(counter, std::memory_order_relaxed);
-      } else if (alone) {
-        Access::Store(counter, number + 1, std::memory_order_relaxed);
-        return number;
-      } else if (Access::CompareExchange(counter, &number, number + 1)) {
-        return number;
+        continue;
       }
+      uint64_t count = 1;
+      while (count < *most && count < memory_.count &&
+             Access::Load(Sequence(number + count), std::memory_order_acquire) == number + count + ahead) {
+        ++count;
+      }
+      if (alone) {
+        Access::Store(counter, number + count, std::memory_order_relaxed);
+      } else if (!Access::CompareExchange(counter, &number, number + count)) {
+        continue;
+      }
+      *most = count;
+      return number;
     }
   }
+  // False if message `number` was aborted; it is released then.
+  bool ViewOf(uint64_t number, RawView* view) {
+    const uint64_t length = Access::Load(Sequence(number) + 1, std::memory_order_relaxed);
+    *view = {Slot(number) + kSlotHeader, static_cast<uint32_t>(length), false, number, number + memory_.count};
+    if (length != kAborted) return true;
+    Release(*view);
+    return false;
+  }
   void Fill(const RawLoan& loan, uint64_t length) {
-    Access::Store(Sequence(loan.position) + 1, length, std::memory_order_relaxed);
-    Publish<Access>(Sequence(loan.position), loan.position + 1, memory_.sleepers_possible);
+    for (uint64_t number = loan.position; number != loan.end; ++number) {
+      Access::Store(Sequence(number) + 1, length, std::memory_order_relaxed);
+      Publish<Access>(Sequence(number), number + 1, memory_.sleepers_possible);
+    }
   }
 
   SlotsMemory memory_;

@@ -33,11 +33,14 @@
 #include <cstdint>
 
 #include <memtally/channel/access.hpp>
+#include <memtally/channel/batch.hpp>
 
 namespace memtally::channel {
 
 // `tail` looks so at one position of one index in 2^32; a death right there leaves a hole until the channel is closed.
 inline constexpr uint64_t kNoClaim = ~0ull;
+// The length of a message has 29 bits.
+inline constexpr uint64_t kMostMpscPayload = (1u << 29) - 1;
 
 struct MpscMemory {
   uint8_t* bytes = nullptr;
@@ -62,7 +65,8 @@ class MpscGeometry {
  protected:
   static constexpr uint32_t kAborted = 1u << 31;
   static constexpr uint32_t kReleasedEarly = 1u << 30;
-  static constexpr uint32_t kLengthMask = kReleasedEarly - 1;
+  static constexpr uint32_t kBatchOfMessages = 1u << 29;
+  static constexpr uint32_t kLengthMask = kBatchOfMessages - 1;
 
   explicit MpscGeometry(const MpscMemory& memory) : memory_(memory) {}
 
@@ -120,7 +124,8 @@ class MpscProducer : MpscGeometry {
     cached_head_ = MpscPlace::Of(Access::Load(memory_.head, std::memory_order_acquire));
   }
 
-  // Room for `bytes`, REQUIRES: at most MaxPayload of the ring's bytes; the claim before was committed or aborted.
+  // Room for `bytes`, REQUIRES: at most MaxPayload of the ring's bytes and kMostMpscPayload; the claim before was
+  // committed or aborted.
   RawLoan Claim(uint64_t bytes) {
     const uint32_t size = UnitsFor(bytes);
     uint64_t seen = Access::Load(memory_.tail, std::memory_order_relaxed);
@@ -145,7 +150,10 @@ class MpscProducer : MpscGeometry {
     }
   }
 
-  void Commit(const RawLoan& loan, uint64_t bytes) { Finish(loan, static_cast<uint32_t>(bytes)); }
+  // `batch`: it is several messages.
+  void Commit(const RawLoan& loan, uint64_t bytes, bool batch = false) {
+    Finish(loan, static_cast<uint32_t>(bytes) | (batch ? kBatchOfMessages : 0));
+  }
   void Abort(const RawLoan& loan) { Finish(loan, kAborted); }
 
  private:
@@ -174,16 +182,22 @@ class MpscProducer : MpscGeometry {
 template <typename Access = HardwareAccess>
 class MpscConsumer : MpscGeometry {
  public:
-  // *abandoned: messages that a predecessor had taken and not released.
+  // *abandoned: messages that a predecessor had been given and not released.
   explicit MpscConsumer(const MpscMemory& memory, uint64_t* abandoned = nullptr) : MpscGeometry(memory) {
     head_ = next_ = MpscPlace::Of(Access::Load(memory_.head, std::memory_order_relaxed));
     const MpscPlace taken = MpscPlace::Of(Access::Load(memory_.taken, std::memory_order_relaxed));
     const uint32_t count = taken.index - head_.index;
     for (uint32_t i = 0; i < count && count <= memory_.descriptor_count; ++i) {
       uint64_t word;
-      if (!Filled<Access>(next_.index, &word)) break;
-      if (abandoned != nullptr && (word & (kReleasedEarly | kAborted)) == 0) ++*abandoned;
-      next_ = EndOf(next_);
+      uint32_t units;
+      if (!Filled<Access>(next_.index, &word) || !MakesSense(next_, word, &units)) break;
+      if ((word & (kReleasedEarly | kAborted)) == 0) {
+        bool rest;
+        const uint64_t more = AbandonedIn<Access>(Payload(next_.position, units), Length(word), IsBatch(word), &rest);
+        if (abandoned != nullptr) *abandoned += more;
+        if (rest) break;
+      }
+      next_ = {next_.position + units, next_.index + 1};
     }
     if (next_.index != head_.index) StoreHead(next_);
   }
@@ -191,20 +205,13 @@ class MpscConsumer : MpscGeometry {
   // The next message that was not aborted.  It stays until it is released; several may be out.
   ReadResult Read(RawView* view) {
     for (uint64_t word; Filled<Access>(next_.index, &word);) {
-      const uint64_t where = Access::Load(Descriptor(next_.index) + 1, std::memory_order_relaxed);
-      const uint32_t units = static_cast<uint32_t>(where);
-      const uint32_t length = static_cast<uint32_t>(word) & kLengthMask;
-      const uint32_t left = LeftBeforeEnd(next_.position);
-      const uint32_t room = units > left ? units - left : units;
-      if (static_cast<uint32_t>(where >> 32) != next_.position || units > memory_.units || units == 0 ||
-          length > uint64_t{room} * memory_.unit_bytes) {
-        return ReadResult::kCorrupt;
-      }
+      uint32_t units;
+      if (!MakesSense(next_, word, &units)) return ReadResult::kCorrupt;
       const MpscPlace start = next_;
       next_ = {start.position + units, start.index + 1};
       Access::Store(memory_.taken, next_.Word(), std::memory_order_relaxed);
       std::atomic_signal_fence(std::memory_order_seq_cst);  // said before anybody sees the message
-      const RawView found{Payload(start.position, units), length, start.Word(), next_.Word()};
+      const RawView found{Payload(start.position, units), Length(word), IsBatch(word), start.Word(), next_.Word()};
       if ((word & kAborted) == 0) return *view = found, ReadResult::kMessage;
       Release(found);
     }
@@ -256,6 +263,17 @@ class MpscConsumer : MpscGeometry {
   }
 
  private:
+  static uint32_t Length(uint64_t word) { return static_cast<uint32_t>(word) & kLengthMask; }
+  static bool IsBatch(uint64_t word) { return (word & kBatchOfMessages) != 0; }
+  // Whether the filled descriptor of the message at `start` can be right.
+  bool MakesSense(MpscPlace start, uint64_t word, uint32_t* units) const {
+    const uint64_t where = Access::Load(Descriptor(start.index) + 1, std::memory_order_relaxed);
+    *units = static_cast<uint32_t>(where);
+    const uint32_t left = LeftBeforeEnd(start.position);
+    const uint32_t room = *units > left ? *units - left : *units;
+    return static_cast<uint32_t>(where >> 32) == start.position && *units <= memory_.units && *units != 0 &&
+           Length(word) <= uint64_t{room} * memory_.unit_bytes;
+  }
   MpscPlace EndOf(MpscPlace start) const {
     const uint64_t where = Access::Load(Descriptor(start.index) + 1, std::memory_order_relaxed);
     return {start.position + static_cast<uint32_t>(where), start.index + 1};

@@ -14,15 +14,18 @@
 // its payload lies one word behind the ring's start.  So a message never straddles the end, and is never refused
 // because of where it would lie: largest frame = half the ring less one alignment (MaxPayload).
 //
-// States of the word at `tail`: 0 -> length | kCommitted [| kWrapped] -> (| kReleased: read and given back before an
-// older one was).  Positions only grow; position & mask is the place.  A frame has to leave room for the terminator
-// behind it, so tail == head means empty and nothing else.
+// States of the word at `tail`: 0 -> length | kCommitted [| kWrapped] [| kBatch] -> (| kReleased: read and given back
+// before an older one was).  Positions only grow; position & mask is the place.  A frame has to leave room for the
+// terminator behind it, so tail == head means empty and nothing else.
 //
 // Memory order.  The producer writes payload and the 0 behind it, then publishes the word (release).  The consumer
 // reads the word (acquire); if it is not 0, payload and next terminator happened before.  It reads no other word of the
-// producer's, so a message costs one transfer of one cache line.  The consumer stores `head` (release) after its last
-// read of the payload; the producer, which overwrites only what lies before a `head` that it read (acquire), therefore
-// overwrites nothing that is still being read.  `head` is read only when the cached one says full.
+// producer's, so a message costs one transfer of one cache line.  Stores become visible in order, so the terminator's
+// line must be the producer's before the word can be: after each publication the producer touches the line where the
+// next terminator will be, if the next message has the size of this one.  (Measured: a round trip of 120 instead of 210
+// ns.  An instruction that prefetches for writing does nothing of the kind.)  The consumer stores `head` (release)
+// after its last read of the payload; the producer, which overwrites only what lies before a `head` that it read
+// (acquire), therefore overwrites nothing that is still being read.  `head` is read only when the cached one says full.
 //
 // Death.  A producer that dies leaves the word 0: nothing was taken, and Attach() of the next one walks the words from
 // `head` to the end.  A consumer says in `taken` what it is about to hand out, so its successor delivers nothing twice.
@@ -31,6 +34,7 @@
 #include <cstdint>
 
 #include <memtally/channel/access.hpp>
+#include <memtally/channel/batch.hpp>
 
 namespace memtally::channel {
 
@@ -47,6 +51,7 @@ inline constexpr uint64_t kFrameWord = 8;
 inline constexpr uint64_t kCommitted = 1ull << 32;
 inline constexpr uint64_t kWrapped = 1ull << 33;
 inline constexpr uint64_t kReleased = 1ull << 34;
+inline constexpr uint64_t kBatch = 1ull << 35;
 
 inline uint64_t FrameSize(uint64_t bytes, uint64_t alignment) {
   return (bytes + kFrameWord + alignment - 1) & ~(alignment - 1);
@@ -110,15 +115,15 @@ class SpscProducer : SpscSide<Access> {
     return {Side::first_ + (start & Side::mask_) + kFrameWord, start, start + size};
   }
 
-  // Publishes the claim with its first `bytes` bytes.
-  void Commit(const RawLoan& loan, uint64_t bytes) {
-    Append(loan, bytes);
+  // Publishes the claim with its first `bytes` bytes.  `batch`: they are several messages.
+  void Commit(const RawLoan& loan, uint64_t bytes, bool batch = false) {
+    Append(loan, bytes, batch);
     Flush();
   }
 
   // Appends the claim to a batch, which Flush() publishes as a whole.
-  void Append(const RawLoan& loan, uint64_t bytes) {
-    const uint64_t word = bytes | kCommitted | (loan.position != tail_ ? kWrapped : 0);
+  void Append(const RawLoan& loan, uint64_t bytes, bool batch = false) {
+    const uint64_t word = bytes | kCommitted | (loan.position != tail_ ? kWrapped : 0) | (batch ? kBatch : 0);
     if (tail_ == published_) {
       first_word_ = word;
     } else {
@@ -130,7 +135,12 @@ class SpscProducer : SpscSide<Access> {
     if (tail_ == published_) return;
     Access::Store(Side::Word(tail_), 0, std::memory_order_relaxed);
     Publish<Access>(Side::Word(published_), first_word_, memory_.sleepers_possible);
+    const uint64_t next = tail_ + (tail_ - published_);
     published_ = tail_;
+    // In free room only, and only if there is no need to ask for it.
+    if (next + kFrameWord - cached_head_ <= memory_.capacity) {
+      Access::Store(Side::Word(next), 0, std::memory_order_relaxed);
+    }
   }
 
   // Forgets the batch.
@@ -170,7 +180,7 @@ class SpscConsumer : SpscSide<Access> {
   using Side::memory_;
 
  public:
-  // *abandoned: messages that a predecessor had taken and not released.
+  // *abandoned: messages that a predecessor had been given and not released.
   explicit SpscConsumer(const SpscMemory& memory, uint64_t* abandoned = nullptr) : Side(memory) {
     head_ = next_ = Access::Load(memory_.head, std::memory_order_relaxed) & ~(memory_.alignment - 1);
     const uint64_t taken = Access::Load(memory_.taken, std::memory_order_relaxed);
@@ -178,7 +188,13 @@ class SpscConsumer : SpscSide<Access> {
       const uint64_t word = Access::Load(Side::Word(next_), std::memory_order_acquire);
       const uint64_t end = (word & kCommitted) == 0 ? 0 : Side::FrameEnd(next_, word, &payload);
       if (end == 0) break;
-      if (abandoned != nullptr && (word & kReleased) == 0) ++*abandoned;
+      if ((word & kReleased) == 0) {
+        bool rest;
+        const uint64_t more = AbandonedIn<Access>(Side::first_ + (payload & Side::mask_) + kFrameWord,
+                                                  static_cast<uint32_t>(word), (word & kBatch) != 0, &rest);
+        if (abandoned != nullptr) *abandoned += more;
+        if (rest) break;
+      }
       next_ = end;
     }
     if (next_ != head_) Publish<Access>(memory_.head, head_ = next_, memory_.sleepers_possible);
@@ -193,7 +209,8 @@ class SpscConsumer : SpscSide<Access> {
     if (end == 0) return ReadResult::kCorrupt;
     Access::Store(memory_.taken, end, std::memory_order_relaxed);
     std::atomic_signal_fence(std::memory_order_seq_cst);  // said before anybody sees the message
-    *view = {Side::first_ + (payload & Side::mask_) + kFrameWord, static_cast<uint32_t>(word), next_, end};
+    *view = {Side::first_ + (payload & Side::mask_) + kFrameWord, static_cast<uint32_t>(word), (word & kBatch) != 0,
+             next_, end};
     next_ = end;
     return ReadResult::kMessage;
   }

@@ -16,14 +16,7 @@ struct Sender {
   std::unique_ptr<Producer> producer;
   size_t Push(const Blob<N>* blobs, size_t count) {
     if (count == 1) return producer->try_send(blobs, N) == Status::Ok ? 1 : 0;
-    size_t done = 0;
-    for (; done < count; ++done) {
-      std::byte* room = producer->append(N);
-      if (room == nullptr) break;
-      memcpy(room, &blobs[done], N);
-    }
-    producer->publish();
-    return done;
+    return producer->try_send_batch(blobs, N, count);
   }
 };
 

@@ -84,19 +84,29 @@ double DriveQueue(const QueueCase& wanted, MakeSender&& sender, MakeReceiver&& r
   for (int p = 0; p < wanted.producers; ++p) {
     running.emplace_back([&, p] {
       auto&& mine = sender(p);
-      std::vector<Blob<N>> blobs(wanted.batch);
-      for (Blob<N>& blob : blobs) blob.producer = static_cast<uint64_t>(p);
+      // Batches of blobs, used in turn; numbers are written well ahead.  A copy of bytes that are still on their way
+      // out of the processor's store buffer would wait for all older stores, those to the queue among them.
+      const size_t ahead = N > 64 ? 1 : (64 + wanted.batch - 1) / wanted.batch;  // batches
+      std::vector<Blob<N>> blobs((ahead + 1) * wanted.batch);
+      for (size_t i = 0; i < blobs.size(); ++i) {
+        blobs[i].producer = static_cast<uint64_t>(p);
+        blobs[i].number = i;
+      }
+      size_t at = 0;                       // the batch to send
+      size_t next = ahead * wanted.batch;  // the batch to number
       Backoff backoff(crowded);
       start(p);
       for (uint64_t number = 0; number < wanted.messages;) {
         const size_t count = wanted.messages - number < wanted.batch ? wanted.messages - number : wanted.batch;
-        for (size_t i = 0; i < count; ++i) blobs[i].number = number + i;
+        for (size_t i = 0; i < count; ++i) blobs[next + i].number = number + ahead * wanted.batch + i;
         for (size_t done = 0; done < count;) {
-          const size_t went = mine.Push(blobs.data() + done, count - done);
+          const size_t went = mine.Push(blobs.data() + at + done, count - done);
           done += went;
           if (went == 0) backoff.Wait();
         }
         number += count;
+        at = at + wanted.batch == blobs.size() ? 0 : at + wanted.batch;
+        next = next + wanted.batch == blobs.size() ? 0 : next + wanted.batch;
       }
     });
   }
