@@ -299,9 +299,9 @@ void Consumer::Count(uint64_t messages, uint64_t bytes) {
   if (before == 0 || (before ^ (before + messages)) >= 64) Raise(&counts_->last_time_ns, CoarseNs());
 }
 
-Status Consumer::OpenBatch(channel::RawView* raw) {
+Status Consumer::OpenBatch(channel::RawView batch) {
   channel::BatchReader<> reader;
-  if (!reader.Open(*raw, alignment_)) return Status::Corrupt;
+  if (!reader.Open(batch, alignment_)) return Status::Corrupt;
   batches_.push_back(reader);
   batch_left_ = reader.left();
   return Status::Ok;

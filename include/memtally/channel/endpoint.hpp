@@ -256,6 +256,14 @@ class Producer {
     if (batch_messages_ != 0) publish();
     if (!CanClaim(bytes)) [[unlikely]]
       return WhyNot(bytes);
+    if (kind_ == channel::RingKind::kSpsc) [[likely]] {
+      if (const channel::RawLoan raw = spsc_->Claim(bytes); raw.data != nullptr) [[likely]] {
+        if (bytes != 0) memcpy(raw.data, data, bytes);
+        spsc_->Commit(raw, bytes);
+        Published(1, bytes);
+        return Status::Ok;
+      }
+    }
     channel::RawLoan raw = Claim(bytes);
     if (raw.data == nullptr) [[unlikely]] {
       if (const Status status = ClaimSlowly(bytes, never_wait, &raw); status != Status::Ok) return status;
@@ -331,33 +339,11 @@ class Consumer {
   // at once.  Returns how many there were.  REQUIRES: each() does not throw, and does not use this consumer.
   template <typename Each>
   size_t receive_batch(size_t most, Each&& each) {
+    if (kind_ == channel::RingKind::kSpsc) [[likely]]
+      return ReceiveFrom(*spsc_, most, each);
+    if (kind_ == channel::RingKind::kMpsc) return ReceiveFrom(*mpsc_, most, each);
     if (kind_ == channel::RingKind::kSlots) return ReceiveSlots(most, each);
-    channel::RawView all;  // of `run` messages, one behind the other
-    uint32_t run = 0;
-    size_t count = 0;
-    while (count < most) {
-      if (batch_left_ != 0) {
-        if (run != 0) ReleaseRun(all, std::exchange(run, 0));
-        count += ReceiveFromBatch(most - count, each);
-        continue;
-      }
-      channel::RawView view;
-      if (ReadWhole(&view) != Status::Ok) break;
-      if (view.batch) [[unlikely]] {
-        if (OpenBatch(&view) != Status::Ok) break;
-        continue;
-      }
-      if (counts_ != nullptr) Count(1, view.bytes);
-      each(reinterpret_cast<const std::byte*>(view.data), size_t{view.bytes});
-      if (run++ == 0) {
-        all = view;
-      } else {
-        all.end = view.end;
-      }
-      ++count;
-    }
-    if (run != 0) ReleaseRun(all, run);
-    return count;
+    return ReceiveFrom(*broadcast_, most, each);
   }
 
   bool empty() const {
@@ -402,17 +388,11 @@ class Consumer {
     }
     if (sleepers_possible_) room_event_.Wake();
   }
-  // `all` spans `run` messages that were read one after the other.
-  void ReleaseRun(const channel::RawView& all, uint32_t run) {
-    if (kind_ != channel::RingKind::kBroadcast) return ReleaseWhole(all);
-    broadcast_->Release(all, run);
-    if (sleepers_possible_) room_event_.Wake();
-  }
   Status Read(channel::RawView* raw) {
     if (batch_left_ == 0) [[likely]] {
       if (const Status status = ReadWhole(raw); status != Status::Ok) return status;
       if (raw->batch) [[unlikely]] {
-        if (const Status status = OpenBatch(raw); status != Status::Ok) {
+        if (const Status status = OpenBatch(*raw); status != Status::Ok) {
           *raw = {};  // nobody is to give it back: the ring stays full there
           return status;
         }
@@ -430,7 +410,7 @@ class Consumer {
       return ReleaseOfBatch(raw.position, 1);
     ReleaseWhole(raw);
   }
-  Status OpenBatch(channel::RawView* raw);
+  Status OpenBatch(channel::RawView batch);
   void ReleaseOfBatch(uint64_t position, uint32_t count);
   template <typename Each>
   size_t ReceiveFromBatch(size_t most, Each& each) {
@@ -443,6 +423,46 @@ class Consumer {
     batch_left_ -= count;
     if (counts_ != nullptr) Count(count, uint64_t{count} * reader.message_bytes());
     ReleaseOfBatch(reader.batch().position, count);
+    return count;
+  }
+  // Gives back `run` messages that were read one after the other.
+  template <typename Ring>
+  void ReleaseRun(Ring& ring, uint64_t position, uint64_t end, uint32_t run) {
+    const channel::RawView all{nullptr, 0, false, position, end};
+    if constexpr (std::is_same_v<Ring, channel::BroadcastConsumer<>>) {
+      ring.Release(all, run);
+    } else {
+      ring.Release(all);
+    }
+    if (sleepers_possible_) room_event_.Wake();
+  }
+  // Words and not a RawView are kept: a copy of a struct whose parts were just stored waits for these stores, and with
+  // them for all that other CPUs have to give up first.
+  template <typename Ring, typename Each>
+  size_t ReceiveFrom(Ring& ring, size_t most, Each& each) {
+    uint64_t position = 0;
+    uint64_t end = 0;
+    uint32_t run = 0;
+    size_t count = 0;
+    while (count < most) {
+      if (batch_left_ != 0) [[unlikely]] {
+        if (run != 0) ReleaseRun(ring, position, end, std::exchange(run, 0));
+        count += ReceiveFromBatch(most - count, each);
+        continue;
+      }
+      channel::RawView view;
+      if (ring.Read(&view) != channel::ReadResult::kMessage) break;
+      if (view.batch) [[unlikely]] {
+        if (OpenBatch(view) != Status::Ok) break;
+        continue;
+      }
+      if (counts_ != nullptr) Count(1, view.bytes);
+      each(reinterpret_cast<const std::byte*>(view.data), size_t{view.bytes});
+      if (run++ == 0) position = view.position;
+      end = view.end;
+      ++count;
+    }
+    if (run != 0) ReleaseRun(ring, position, end, run);
     return count;
   }
   template <typename Each>

@@ -32,6 +32,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include <memtally/channel/access.hpp>
 #include <memtally/channel/batch.hpp>
@@ -117,34 +118,34 @@ class SpscProducer : SpscSide<Access> {
 
   // Publishes the claim with its first `bytes` bytes.  `batch`: they are several messages.
   void Commit(const RawLoan& loan, uint64_t bytes, bool batch = false) {
-    Append(loan, bytes, batch);
-    Flush();
+    if (first_word_ != 0) [[unlikely]] {
+      Append(loan, bytes, batch);
+      return Flush();
+    }
+    const uint64_t start = tail_;
+    const uint64_t word = WordOf(loan, bytes, batch);
+    tail_ = loan.position + FrameSize(bytes, memory_.alignment);
+    PublishFrom(start, word);
   }
 
-  // Appends the claim to a batch, which Flush() publishes as a whole.
+  // Appends the claim to a series, which Flush() publishes as a whole.
   void Append(const RawLoan& loan, uint64_t bytes, bool batch = false) {
-    const uint64_t word = bytes | kCommitted | (loan.position != tail_ ? kWrapped : 0) | (batch ? kBatch : 0);
-    if (tail_ == published_) {
+    const uint64_t word = WordOf(loan, bytes, batch);
+    if (first_word_ == 0) {
       first_word_ = word;
+      series_ = tail_;
     } else {
       Access::Store(Side::Word(tail_), word, std::memory_order_relaxed);
     }
     tail_ = loan.position + FrameSize(bytes, memory_.alignment);
   }
   void Flush() {
-    if (tail_ == published_) return;
-    Access::Store(Side::Word(tail_), 0, std::memory_order_relaxed);
-    Publish<Access>(Side::Word(published_), first_word_, memory_.sleepers_possible);
-    const uint64_t next = tail_ + (tail_ - published_);
-    published_ = tail_;
-    // In free room only, and only if there is no need to ask for it.
-    if (next + kFrameWord - cached_head_ <= memory_.capacity) {
-      Access::Store(Side::Word(next), 0, std::memory_order_relaxed);
-    }
+    if (first_word_ != 0) PublishFrom(series_, std::exchange(first_word_, 0));
   }
-
-  // Forgets the batch.
-  void Rollback() { tail_ = published_; }
+  // Forgets the series.
+  void Rollback() {
+    if (std::exchange(first_word_, 0) != 0) tail_ = series_;
+  }
 
   // Bytes that are in the ring, as far as is known: no more than that.
   uint64_t Used() const { return tail_ - cached_head_; }
@@ -156,6 +157,19 @@ class SpscProducer : SpscSide<Access> {
     cached_head_ = Access::Load(memory_.head, std::memory_order_acquire);
     return end + kFrameWord - cached_head_ <= memory_.capacity;
   }
+  uint64_t WordOf(const RawLoan& loan, uint64_t bytes, bool batch) const {
+    return bytes | kCommitted | (loan.position != tail_ ? kWrapped : 0) | (batch ? kBatch : 0);
+  }
+  // Makes what lies from `start` to the tail visible.
+  void PublishFrom(uint64_t start, uint64_t word) {
+    Access::Store(Side::Word(tail_), 0, std::memory_order_relaxed);
+    Publish<Access>(Side::Word(start), word, memory_.sleepers_possible);
+    // In free room only, and only if there is no need to ask for it.
+    const uint64_t next = tail_ + (tail_ - start);
+    if (next + kFrameWord - cached_head_ <= memory_.capacity) {
+      Access::Store(Side::Word(next), 0, std::memory_order_relaxed);
+    }
+  }
   // Finds the end of what a predecessor committed.
   void Attach() {
     tail_ = cached_head_ = Access::Load(memory_.head, std::memory_order_acquire) & ~(memory_.alignment - 1);
@@ -165,13 +179,12 @@ class SpscProducer : SpscSide<Access> {
       if (end == 0) break;
       tail_ = end;
     }
-    published_ = tail_;
   }
 
-  uint64_t tail_ = 0;         // behind the batch
-  uint64_t published_ = 0;    // behind the last message that the consumer can see
-  uint64_t first_word_ = 0;   // of the batch
+  uint64_t tail_ = 0;         // behind the last message, of the series as well
   uint64_t cached_head_ = 0;  // not before the consumer's
+  uint64_t first_word_ = 0;   // of the series; 0: there is none
+  uint64_t series_ = 0;       // its start
 };
 
 template <typename Access = HardwareAccess>
