@@ -33,7 +33,7 @@ struct Side {
 
 double RunConcurrentQueue(const QueueCase& wanted) {
   return ForSize(wanted.bytes, [&]<size_t N>() {
-    const auto producers = static_cast<size_t>(wanted.producers + wanted.consumers);
+    const size_t producers = static_cast<size_t>(wanted.producers) + static_cast<size_t>(wanted.consumers);
     moodycamel::ConcurrentQueue<Blob<N>> queue(QueueLength(N) + 64, producers, 0);
     const auto side = [&](int) { return Side<N>(&queue); };
     return DriveQueue<N>(wanted, side, side);
