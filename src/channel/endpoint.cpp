@@ -301,7 +301,7 @@ void Consumer::Count(uint64_t messages, uint64_t bytes) {
 
 Status Consumer::OpenBatch(channel::RawView batch) {
   channel::BatchReader<> reader;
-  if (!reader.Open(batch, alignment_)) return Status::Corrupt;
+  if (!reader.Open(batch, alignment_, kind_ != RingKind::kBroadcast)) return Status::Corrupt;
   batches_.push_back(reader);
   batch_left_ = reader.left();
   return Status::Ok;

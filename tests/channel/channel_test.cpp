@@ -530,6 +530,41 @@ TEST_P(BothTransports, BatchesOfOneSizeAreMessages) {
   }
 }
 
+TEST_P(BothTransports, EverybodySeesTheWholeBatch) {
+  for (const WhenSlow slow : {WhenSlow::Block, WhenSlow::Overrun}) {
+    ChannelOptions options;
+    options.bytes = 8192;
+    options.pattern = Pattern::Broadcast;
+    options.when_slow = slow;
+    const auto channel = create_channel(uri_, options);
+    const auto producer = channel->make_producer();
+    const auto first = channel->make_consumer();
+    const auto second = channel->make_consumer();
+    const std::array<uint64_t, 5> values{0, 1, 2, 3, 4};
+    for (int round = 0; round < 500; ++round) {
+      ASSERT_EQ(producer->send_batch(values.data(), 8, values.size()), values.size());
+      for (const auto& consumer : {first.get(), second.get()}) {
+        for (const uint64_t expected : values) {
+          uint64_t value = 99;
+          ASSERT_EQ(consumer->try_receive(&value), Status::Ok);
+          ASSERT_EQ(value, expected);
+        }
+        ASSERT_TRUE(consumer->empty());
+      }
+    }
+    if (slow == WhenSlow::Overrun) {
+      // 40 messages in each batch: those that were skipped are counted one by one.
+      std::array<uint64_t, 40> many{};
+      for (int round = 0; round < 100; ++round)
+        ASSERT_EQ(producer->send_batch(many.data(), 8, many.size()), many.size());
+      const size_t left = first->receive_batch(10'000, [](const std::byte*, size_t) {});
+      EXPECT_EQ(left % 40, 0u);
+      EXPECT_GT(left, 0u);
+      EXPECT_EQ(channel->get_metrics().overruns, 2 * (4000 - left)) << "both were equally slow";
+    }
+  }
+}
+
 TEST(Channel, LargestMessages) {
   EXPECT_EQ(create_channel(Name("memory"), 1 << 20, ChannelMode::MPSC)->max_message_bytes(), (1u << 19) - 16);
   EXPECT_EQ(create_channel(Name("memory"), 1 << 20, ChannelMode::SPSC)->max_message_bytes(), (1u << 19) - 16);

@@ -47,13 +47,16 @@ struct BatchShape {
 template <typename Access = HardwareAccess>
 class BatchReader {
  public:
-  // False if the batch makes no sense.
-  bool Open(const RawView& batch, uint64_t alignment) {
+  // False if the batch makes no sense.  `alone`: nobody else reads it, and a successor may go on; otherwise (broadcast)
+  // nothing is read of, or said about, what was handed out.
+  bool Open(const RawView& batch, uint64_t alignment, bool alone = true) {
     batch_ = batch;
+    alone_ = alone;
     if (batch.bytes < BatchShape::kHeader) return false;
     const uint64_t word = Access::Load(Words(), std::memory_order_relaxed);
     shape_ = BatchShape::Of(static_cast<uint32_t>(word), word >> 32, alignment);
-    handed_ = released_ = static_cast<uint32_t>(Access::Load(Words() + 1, std::memory_order_relaxed));
+    handed_ = alone ? static_cast<uint32_t>(Access::Load(Words() + 1, std::memory_order_relaxed)) : 0;
+    released_ = handed_;
     return shape_.bytes() <= batch.bytes && handed_ < shape_.count;
   }
   const RawView& batch() const { return batch_; }
@@ -78,12 +81,16 @@ class BatchReader {
 
  private:
   uint64_t* Words() const { return reinterpret_cast<uint64_t*>(const_cast<uint8_t*>(batch_.data)); }
-  void Say() { Access::Store(Words() + 1, uint64_t{released_} << 32 | handed_, std::memory_order_relaxed); }
+  void Say() {
+    if (!alone_) return;
+    Access::Store(Words() + 1, uint64_t{released_} << 32 | handed_, std::memory_order_relaxed);
+  }
 
   RawView batch_;
   BatchShape shape_;
   uint32_t handed_ = 0;
   uint32_t released_ = 0;
+  bool alone_ = true;
 };
 
 // For the successor of a consumer that had taken this message of the ring: how many messages were handed out and not
