@@ -185,7 +185,14 @@ void AddBench(CLI::App* app, Action* action) {
   channels->add_flag("--json", options->json, "Print one JSON object");
   channels->add_flag("--quick", options->quick, "Fewer messages and repetitions: half a minute");
   channels->add_option("--only", options->only, "Only rows with this in their names, such as \"memory SPSC 64 bytes\"")
-      ->type_name("TEXT");
+      ->type_name("TEXT")
+      ->check([](const std::string& only) {
+        return ChannelBenchHas(only) ? ""
+                                     : fmt::format(
+                                           "no row has \"{}\" in its name; names are like \"memory SPSC 64 bytes\" "
+                                           "and \"ipc MPSC 1024 bytes\"",
+                                           only);
+      });
   channels->callback([options, action] { *action = [options] { return RunChannelBench(*options); }; });
 }
 

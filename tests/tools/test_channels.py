@@ -84,6 +84,12 @@ def test_a_folder_that_is_not_there(folder):
     assert done.returncode == 1 and "nothing" in done.stderr
 
 
+def test_bench_channels_knows_its_rows():
+    done = subprocess.run([COMMAND, "bench", "channels", "--only", "carrier pigeons"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and done.stdout == ""
+    assert 'no row has "carrier pigeons" in its name' in done.stderr and "memory SPSC 64 bytes" in done.stderr
+
+
 def test_bench_channels():
     done = subprocess.run([COMMAND, "bench", "channels", "--json", "--quick", "--only", "memory SPSC 16 bytes"],
                           capture_output=True, text=True, timeout=280)

@@ -83,7 +83,37 @@ nlohmann::json Row(const std::string& transport, ChannelMode mode, size_t bytes,
   return row;
 }
 
+// Rows that differ in nothing but the batch.
+struct Series {
+  std::string transport;
+  ChannelMode mode;
+  size_t bytes;
+  std::string name;
+};
+
+std::vector<Series> AllSeries() {
+  using Mode = ChannelMode;
+  std::vector<Series> all;
+  for (const auto& [transport, mode] : {std::pair{"memory", Mode::SPSC},
+                                        {"memory", Mode::MPSC},
+                                        {"memory", Mode::SPMC},
+                                        {"memory", Mode::MPMC},
+                                        {"ipc", Mode::SPSC},
+                                        {"ipc", Mode::MPSC}}) {
+    for (const size_t bytes : {16, 64, 1024, 65536}) {
+      all.push_back({transport, mode, bytes, fmt::format("{} {} {} bytes", transport, ModeName(mode), bytes)});
+    }
+  }
+  return all;
+}
+
 }  // namespace
+
+bool ChannelBenchHas(const std::string& only) {
+  const std::vector<Series> all = AllSeries();
+  return std::any_of(all.begin(), all.end(),
+                     [&](const Series& series) { return series.name.find(only) != std::string::npos; });
+}
 
 nlohmann::json MeasureChannels(bool quick, const std::string& only,
                                const std::function<void(const std::string&)>& says) {
@@ -108,23 +138,14 @@ nlohmann::json MeasureChannels(bool quick, const std::string& only,
     document[std::string(figure) + "_rtt_p99_ns"] = trip.p99_ns;
   }
   document["rows"] = nlohmann::json::array();
-  using Mode = ChannelMode;
-  for (const auto& [transport, mode] : {std::pair{"memory", Mode::SPSC},
-                                        {"memory", Mode::MPSC},
-                                        {"memory", Mode::SPMC},
-                                        {"memory", Mode::MPMC},
-                                        {"ipc", Mode::SPSC},
-                                        {"ipc", Mode::MPSC}}) {
-    for (const size_t bytes : {16, 64, 1024, 65536}) {
-      const std::string name = fmt::format("{} {} {} bytes", transport, ModeName(mode), bytes);
-      if (name.find(only) == std::string::npos) continue;
-      says(name);
-      const RoundTrip trip =
-          MeasureRoundTrip(transport, mode, bytes, WaitStrategy::Spin, bytes > 1024 ? rounds / 20 : rounds / 4);
-      for (const size_t batch : {1, 32}) {
-        if (batch > 1 && bytes > 1024) continue;
-        document["rows"].push_back(Row(transport, mode, bytes, batch, trip, quick));
-      }
+  for (const Series& series : AllSeries()) {
+    if (series.name.find(only) == std::string::npos) continue;
+    says(series.name);
+    const RoundTrip trip = MeasureRoundTrip(series.transport, series.mode, series.bytes, WaitStrategy::Spin,
+                                            series.bytes > 1024 ? rounds / 20 : rounds / 4);
+    for (const size_t batch : {1, 32}) {
+      if (batch > 1 && series.bytes > 1024) continue;
+      document["rows"].push_back(Row(series.transport, series.mode, series.bytes, batch, trip, quick));
     }
   }
   return document;

@@ -10,6 +10,9 @@
 
 namespace memtally::tools {
 
+// Whether there are rows with that in their names.
+bool ChannelBenchHas(const std::string& only);
+
 // The whole document.  `only`: rows with that in their names ("memory SPSC 64 bytes"); `says` is told what is measured.
 nlohmann::json MeasureChannels(bool quick, const std::string& only,
                                const std::function<void(const std::string&)>& says);
