@@ -50,13 +50,6 @@ uint32_t DeviceIn(int32_t number, bool has_ledger, LedgerView* facts) {
   return device.index;
 }
 
-const LedgerAccount* FindAccount(const LedgerView& facts, uint32_t device, uint32_t kind) {
-  for (const LedgerAccount& account : facts.accounts) {
-    if (account.device == device && account.kind == kind) return &account;
-  }
-  return nullptr;
-}
-
 Amount AmountOf(uint64_t count, uint64_t bytes) { return {count, bytes, bytes}; }
 
 // What was odd about it, in words.
@@ -209,16 +202,6 @@ void LegacySource::AddTo(Snapshot* snapshot, const std::optional<ProcessKey>& wa
   for (const memtally_legacy_state_process& said : state->processes) AddProcess(*state, said, snapshot);
 }
 
-void LegacySource::Compare(Snapshot* snapshot) const {
-  for (const Claim& claim : claims_) {
-    const Process* process = FindProcess(*snapshot, claim.process);
-    const LedgerAccount* account = process == nullptr ? nullptr : FindAccount(process->facts, claim.device, claim.kind);
-    if (account == nullptr || account->live.bytes_requested == claim.bytes) continue;
-    const uint32_t device = claim.device < process->machine_device.size() ? process->machine_device[claim.device] : 0;
-    snapshot->disagreements.push_back({Source::kLedger, Source::kLegacy, device, claim.process,
-                                       KindName(process->facts, claim.kind), account->live.bytes_requested,
-                                       claim.bytes});
-  }
-}
+void LegacySource::Compare(Snapshot* snapshot) const { CompareClaims(claims_, Source::kLegacy, snapshot); }
 
 }  // namespace memtally::collect

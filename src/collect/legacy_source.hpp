@@ -16,6 +16,7 @@
 
 #include <memtally/abi/legacy_state.h>
 
+#include "collect/account_claim.hpp"
 #include "collect/snapshot.hpp"
 
 namespace memtally::collect {
@@ -50,13 +51,6 @@ class LegacySource {
   void Compare(Snapshot* snapshot) const;
 
  private:
-  struct Claim {
-    ProcessKey process{};
-    uint32_t device = 0;  // of the process
-    uint32_t kind = 0;
-    uint64_t bytes = 0;
-  };
-
   void AddProcess(const LegacyState& state, const memtally_legacy_state_process& said, Snapshot* snapshot);
   void AddAccounts(const LegacyState& state, const memtally_legacy_state_process& said, bool with_buffers,
                    Process* process);
@@ -65,7 +59,7 @@ class LegacySource {
   UserNames users_;
   uint64_t ask_again_ns_ = 0;  // after a silence
   LedgerError silence_;
-  std::vector<Claim> claims_;  // about kinds of which a ledger speaks
+  std::vector<AccountClaim> claims_;  // about kinds of which a ledger speaks
 };
 
 }  // namespace memtally::collect

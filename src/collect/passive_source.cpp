@@ -94,13 +94,6 @@ uint32_t DeviceIn(const TtMetalCounters& counters, LedgerView* facts) {
   return device.index;
 }
 
-const LedgerAccount* FindAccount(const LedgerView& facts, uint32_t device, uint32_t kind) {
-  for (const LedgerAccount& account : facts.accounts) {
-    if (account.device == device && account.kind == kind) return &account;
-  }
-  return nullptr;
-}
-
 void AddAccount(uint32_t device, uint32_t kind, uint64_t bytes, Process* process) {
   LedgerView& facts = process->facts;
   if (facts.kind(kind) == nullptr) facts.kinds.push_back(BuiltinKind(kind));
@@ -157,22 +150,11 @@ void PassiveSource::AddTo(Snapshot* snapshot) {
 }
 
 void PassiveSource::Compare(Snapshot* snapshot) const {
-  const auto machine_device = [](const Process& process, uint32_t device) {
-    return device < process.machine_device.size() ? process.machine_device[device] : 0;
-  };
-  for (const Claim& claim : claims_) {
-    const Process* process = FindProcess(*snapshot, claim.process);
-    const LedgerAccount* account = process == nullptr ? nullptr : FindAccount(process->facts, claim.device, claim.kind);
-    if (account == nullptr) continue;
-    if (claim.bytes == account->live.bytes_requested) continue;
-    snapshot->disagreements.push_back({process->source, Source::kPassive, machine_device(*process, claim.device),
-                                       claim.process, KindName(process->facts, claim.kind),
-                                       account->live.bytes_requested, claim.bytes});
-  }
+  CompareClaims(claims_, Source::kPassive, snapshot);
   for (const DeviceClaim& claim : device_claims_) {
     const Process* process = FindProcess(*snapshot, claim.process);
     if (process == nullptr || claim.bytes == claim.bytes_rows) continue;
-    snapshot->disagreements.push_back({Source::kPassive, Source::kPassive, machine_device(*process, claim.device),
+    snapshot->disagreements.push_back({Source::kPassive, Source::kPassive, MachineDeviceOf(*process, claim.device),
                                        std::nullopt, BuiltinKind(claim.kind).name, claim.bytes_rows, claim.bytes});
   }
 }

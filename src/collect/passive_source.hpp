@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "collect/account_claim.hpp"
 #include "collect/snapshot.hpp"
 
 namespace memtally::collect {
@@ -30,12 +31,6 @@ class PassiveSource {
   void Compare(Snapshot* snapshot) const;
 
  private:
-  struct Claim {
-    ProcessKey process{};
-    uint32_t device = 0;  // of the process
-    uint32_t kind = 0;
-    uint64_t bytes = 0;
-  };
   struct DeviceClaim {
     ProcessKey process{};  // some process that knows the device
     uint32_t device = 0;   // of that process
@@ -46,7 +41,7 @@ class PassiveSource {
 
   std::string directory_;
   UserNames users_;
-  std::vector<Claim> claims_;  // about kinds of which a ledger speaks
+  std::vector<AccountClaim> claims_;  // about kinds of which a ledger speaks
   std::vector<DeviceClaim> device_claims_;
 };
 
