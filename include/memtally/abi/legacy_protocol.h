@@ -13,6 +13,8 @@
 #include <stdint.h>
 #endif
 
+#include <memtally/abi/ledger_format.h>
+
 #define MEMTALLY_LEGACY_SOCKET "/tmp/tt_allocation_server.sock"
 
 /* The generations, by the bytes of a message. */
@@ -49,6 +51,22 @@ enum memtally_legacy_buffer_type {
   MEMTALLY_LEGACY_BUFFER_TYPES = 5,
   MEMTALLY_LEGACY_ANSWER_ME = 255 /* memtally's own, in a DUMP: answer over the wire, too */
 };
+
+/* The kind of a buffer of that type; types that nobody defined are taken for DRAM. */
+static inline uint8_t memtally_legacy_kind(uint8_t buffer_type) {
+  switch (buffer_type) {
+    case MEMTALLY_LEGACY_L1:
+      return MEMTALLY_KIND_L1;
+    case MEMTALLY_LEGACY_SYSTEM_MEMORY:
+      return MEMTALLY_KIND_SYSTEM_MEMORY;
+    case MEMTALLY_LEGACY_L1_SMALL:
+      return MEMTALLY_KIND_L1_SMALL;
+    case MEMTALLY_LEGACY_TRACE:
+      return MEMTALLY_KIND_TRACE;
+    default:
+      return MEMTALLY_KIND_DRAM;
+  }
+}
 
 enum memtally_legacy_kernel_type {
   MEMTALLY_LEGACY_KERNEL_APPLICATION = 0,

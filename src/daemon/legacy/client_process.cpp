@@ -9,21 +9,6 @@
 namespace memtally::daemon {
 namespace {
 
-uint8_t KindOfBuffer(uint8_t buffer_type) {
-  switch (buffer_type) {
-    case MEMTALLY_LEGACY_L1:
-      return MEMTALLY_KIND_L1;
-    case MEMTALLY_LEGACY_SYSTEM_MEMORY:
-      return MEMTALLY_KIND_SYSTEM_MEMORY;
-    case MEMTALLY_LEGACY_L1_SMALL:
-      return MEMTALLY_KIND_L1_SMALL;
-    case MEMTALLY_LEGACY_TRACE:
-      return MEMTALLY_KIND_TRACE;
-    default:
-      return MEMTALLY_KIND_DRAM;
-  }
-}
-
 uint32_t BitOf(uint32_t generation) {
   switch (generation) {
     case MEMTALLY_LEGACY_72:
@@ -81,7 +66,7 @@ void ClientProcess::NoteMessage(const memtally_legacy_head& head, uint32_t gener
 AccountChange ClientProcess::Apply(const memtally_legacy_head& head, uint64_t now_ns, uint64_t most_buffers) {
   switch (head.type) {
     case MEMTALLY_LEGACY_ALLOC:
-      return Allocate(head, Sort::kBuffer, KindOfBuffer(head.buffer_type), now_ns, most_buffers);
+      return Allocate(head, Sort::kBuffer, memtally_legacy_kind(head.buffer_type), now_ns, most_buffers);
     case MEMTALLY_LEGACY_FREE:
       return Free(head, Sort::kBuffer);
     case MEMTALLY_LEGACY_CB_ALLOC:

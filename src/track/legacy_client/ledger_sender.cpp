@@ -32,28 +32,13 @@ memtally_device DeviceOf(int32_t number) {
   return device;
 }
 
-uint32_t KindOf(uint8_t buffer_type) {
-  switch (buffer_type) {
-    case MEMTALLY_LEGACY_L1:
-      return MEMTALLY_KIND_L1;
-    case MEMTALLY_LEGACY_SYSTEM_MEMORY:
-      return MEMTALLY_KIND_SYSTEM_MEMORY;
-    case MEMTALLY_LEGACY_L1_SMALL:
-      return MEMTALLY_KIND_L1_SMALL;
-    case MEMTALLY_LEGACY_TRACE:
-      return MEMTALLY_KIND_TRACE;
-    default:
-      return MEMTALLY_KIND_DRAM;
-  }
-}
-
 }  // namespace
 
 void ReportToLedger(const LegacyEvent& event) {
   const memtally_device device = DeviceOf(event.device);
   switch (event.type) {
     case MEMTALLY_LEGACY_ALLOC:
-      memtally_alloc(device, KindOf(event.buffer_type), event.id, event.id, event.size, event.size);
+      memtally_alloc(device, memtally_legacy_kind(event.buffer_type), event.id, event.id, event.size, event.size);
       break;
     case MEMTALLY_LEGACY_FREE:
       memtally_free(device, MEMTALLY_KIND_ANY, event.id);
