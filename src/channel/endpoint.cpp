@@ -99,7 +99,6 @@ Producer::Producer(std::shared_ptr<Segment> segment)
       room_event_(segment->RoomEvent()),
       segment_(std::move(segment)) {
   max_bytes_ = segment_->geometry().MaxMessageBytes();
-  alignment_ = segment_->geometry().alignment;
 }
 
 std::unique_ptr<Producer> Producer::Join(const std::shared_ptr<Segment>& segment, Status* status) {
@@ -143,6 +142,12 @@ void Producer::Count(uint64_t messages, uint64_t bytes) {
   if (used <= segment_->geometry().capacity) Raise(&counts_->high_water, used);
 }
 
+Status Producer::CopySlowly(const void* data, size_t bytes, bool never_wait) {
+  channel::RawLoan raw;
+  const Status status = ClaimSlowly(bytes, never_wait, &raw);
+  return status == Status::Ok ? CopyInto(raw, data, bytes) : status;
+}
+
 BatchLoan Producer::LendBatch(size_t bytes, size_t count, bool never_wait) {
   BatchLoan loan;
   if (batch_messages_ != 0) publish();
@@ -156,7 +161,7 @@ BatchLoan Producer::LendBatch(size_t bytes, size_t count, bool never_wait) {
     return loan;
   }
   const size_t wanted = count < most ? count : most;
-  loan.shape_ = channel::BatchShape::Of(bytes, wanted, alignment_);
+  loan.shape_ = channel::BatchShape::Of(bytes, wanted, segment_->geometry().alignment);
   const size_t room = kind_ == RingKind::kSlots ? bytes : loan.shape_.bytes();
   loan.raw_ = Claim(room, wanted);
   loan.status_ = Status::Ok;
@@ -211,7 +216,7 @@ size_t Producer::CopyBatch(const void* data, size_t bytes, size_t count, bool ne
 size_t Producer::max_batch(size_t bytes) const {
   if (bytes > max_bytes_) return 0;
   if (kind_ == RingKind::kSlots) return segment_->geometry().capacity / segment_->geometry().stride;
-  return channel::BatchShape::MostIn(max_bytes_, bytes, alignment_);
+  return channel::BatchShape::MostIn(max_bytes_, bytes, segment_->geometry().alignment);
 }
 
 Status Producer::WhyNot(size_t bytes) const {
@@ -261,7 +266,6 @@ Consumer::Consumer(std::shared_ptr<Segment> segment)
       data_event_(segment->DataEvent()),
       room_event_(segment->RoomEvent()),
       segment_(std::move(segment)) {
-  alignment_ = segment_->geometry().alignment;
   batches_.reserve(16);
 }
 
@@ -301,7 +305,7 @@ void Consumer::Count(uint64_t messages, uint64_t bytes) {
 
 Status Consumer::OpenBatch(channel::RawView batch) {
   channel::BatchReader<> reader;
-  if (!reader.Open(batch, alignment_, kind_ != RingKind::kBroadcast)) return Status::Corrupt;
+  if (!reader.Open(batch, segment_->geometry().alignment, kind_ != RingKind::kBroadcast)) return Status::Corrupt;
   batches_.push_back(reader);
   batch_left_ = reader.left();
   return Status::Ok;

@@ -256,23 +256,18 @@ class Producer {
     if (batch_messages_ != 0) publish();
     if (!CanClaim(bytes)) [[unlikely]]
       return WhyNot(bytes);
-    if (kind_ == channel::RingKind::kSpsc) [[likely]] {
-      if (const channel::RawLoan raw = spsc_->Claim(bytes); raw.data != nullptr) [[likely]] {
-        if (bytes != 0) memcpy(raw.data, data, bytes);
-        spsc_->Commit(raw, bytes);
-        Published(1, bytes);
-        return Status::Ok;
-      }
-    }
-    channel::RawLoan raw = Claim(bytes);
-    if (raw.data == nullptr) [[unlikely]] {
-      if (const Status status = ClaimSlowly(bytes, never_wait, &raw); status != Status::Ok) return status;
-    }
+    const channel::RawLoan raw = Claim(bytes);
+    if (raw.data == nullptr) [[unlikely]]
+      return CopySlowly(data, bytes, never_wait);
+    return CopyInto(raw, data, bytes);
+  }
+  Status CopyInto(const channel::RawLoan& raw, const void* data, size_t bytes) {
     if (bytes != 0) memcpy(raw.data, data, bytes);
     Commit(raw, bytes);
     Published(1, bytes);
     return Status::Ok;
   }
+  Status CopySlowly(const void* data, size_t bytes, bool never_wait);
   BatchLoan LendBatch(size_t bytes, size_t count, bool never_wait);
   size_t CopyBatch(const void* data, size_t bytes, size_t count, bool never_wait, Status* why);
   void CommitBatch(const channel::RawLoan& raw, channel::BatchShape shape, size_t count);
@@ -287,7 +282,6 @@ class Producer {
   uint32_t deaths_seen_ = 0;
   uint64_t next_look_ = 0;  // when to look for the dead again
   size_t max_bytes_ = 0;
-  uint32_t alignment_ = 8;
   size_t batch_messages_ = 0;
   size_t batch_bytes_ = 0;
   channel::RawLoan batch_;
@@ -490,8 +484,7 @@ class Consumer {
   uint32_t deaths_seen_ = 0;
   uint64_t next_look_ = 0;  // when to look for the dead again
   memtally_channel_header* header_;
-  memtally_channel_counts* counts_ = nullptr;  // null: no metrics
-  uint32_t alignment_ = 8;
+  memtally_channel_counts* counts_ = nullptr;    // null: no metrics
   uint32_t batch_left_ = 0;                      // messages of batches_.back() that were not handed out
   std::vector<channel::BatchReader<>> batches_;  // not released yet
   std::optional<channel::SpscConsumer<>> spsc_;
