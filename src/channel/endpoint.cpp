@@ -123,6 +123,18 @@ Producer::~Producer() {
   segment_->Leave(slot_);
 }
 
+channel::RawLoan Producer::ClaimOther(size_t bytes, size_t slots) {
+  if (kind_ == RingKind::kMpsc) return mpsc_->Claim(bytes);
+  if (kind_ == RingKind::kSlots) return slots_->Claim(slots);
+  return broadcast_->Claim(bytes);
+}
+
+void Producer::CommitOther(channel::RawLoan loan, size_t bytes) {
+  if (kind_ == RingKind::kMpsc) return mpsc_->Commit(loan, bytes);
+  if (kind_ == RingKind::kSlots) return slots_->Commit(loan, bytes);
+  broadcast_->Commit(loan, bytes);
+}
+
 void Producer::Count(uint64_t messages, uint64_t bytes) {
   const uint64_t before = std::atomic_ref<uint64_t>(counts_->messages).load(std::memory_order_relaxed);
   channel::Add(&counts_->messages, messages);
@@ -145,27 +157,31 @@ void Producer::Count(uint64_t messages, uint64_t bytes) {
 Status Producer::CopySlowly(const void* data, size_t bytes, bool never_wait) {
   channel::RawLoan raw;
   const Status status = ClaimSlowly(bytes, never_wait, &raw);
-  return status == Status::Ok ? CopyInto(raw, data, bytes) : status;
+  if (status != Status::Ok) return status;
+  if (bytes != 0) memcpy(raw.data, data, bytes);
+  Commit(raw, bytes);
+  Published(1, bytes);
+  return Status::Ok;
+}
+
+void Producer::Abort(channel::RawLoan loan) {
+  loan_open_ = false;
+  if (kind_ == RingKind::kMpsc) mpsc_->Abort(loan);
+  if (kind_ == RingKind::kSlots) slots_->Abort(loan);
+  if (kind_ != RingKind::kSpsc && sleepers_possible_) data_event_.Wake();
 }
 
 BatchLoan Producer::LendBatch(size_t bytes, size_t count, bool never_wait) {
   BatchLoan loan;
-  if (batch_messages_ != 0) publish();
   const size_t most = max_batch(bytes);
-  if (most == 0 || !CanClaim(bytes)) {
-    loan.status_ = most == 0 ? Status::TooLarge : WhyNot(bytes);
-    return loan;
-  }
-  if (count == 0) {
-    loan.status_ = Status::Empty;
+  if (most == 0 || count == 0) {
+    loan.status_ = most == 0 ? Status::TooLarge : Status::Empty;
     return loan;
   }
   const size_t wanted = count < most ? count : most;
   loan.shape_ = channel::BatchShape::Of(bytes, wanted, segment_->geometry().alignment);
   const size_t room = kind_ == RingKind::kSlots ? bytes : loan.shape_.bytes();
-  loan.raw_ = Claim(room, wanted);
-  loan.status_ = Status::Ok;
-  if (loan.raw_.data == nullptr) loan.status_ = ClaimSlowly(room, never_wait, &loan.raw_, wanted);
+  loan.status_ = ClaimSlowly(room, never_wait, &loan.raw_, wanted);
   if (loan.status_ != Status::Ok) return loan;
   if (kind_ == RingKind::kSlots) loan.shape_.count = static_cast<uint32_t>(loan.raw_.end - loan.raw_.position);
   loan.producer_ = this;
@@ -221,13 +237,17 @@ size_t Producer::max_batch(size_t bytes) const {
 
 Status Producer::WhyNot(size_t bytes) const {
   if (bytes > max_bytes_) return Status::TooLarge;
+  if (segment_->inherited()) return Status::Forked;
   if (loan_open_) return Status::LoanOpen;
   return Status::Stopped;
 }
 
 Status Producer::ClaimSlowly(size_t bytes, bool never_wait, channel::RawLoan* loan, size_t count) {
+  if (batch_messages_ != 0) publish();
+  if (!CanClaim(bytes)) return WhyNot(bytes);
+  *loan = Claim(bytes, count);
+  if (loan->data != nullptr) return Status::Ok;
   const ChannelOptions& options = segment_->options();
-  if (segment_->inherited()) return Status::Forked;
   if (counts_ != nullptr) {
     channel::Add(&counts_->waits, 1);
     Raise(&counts_->high_water, segment_->geometry().capacity);
@@ -263,6 +283,7 @@ Consumer::Consumer(std::shared_ptr<Segment> segment)
     : kind_(KindOf(segment->geometry())),
       sleepers_possible_(segment->sleepers_possible()),
       header_(segment->header()),
+      inherited_(&segment->inherited_flag()),
       data_event_(segment->DataEvent()),
       room_event_(segment->RoomEvent()),
       segment_(std::move(segment)) {
@@ -296,6 +317,18 @@ Consumer::~Consumer() {
   segment_->Leave(slot_);
 }
 
+channel::ReadResult Consumer::ReadOther(channel::RawView* raw) {
+  if (kind_ == RingKind::kMpsc) return mpsc_->Read(raw);
+  if (kind_ == RingKind::kSlots) return slots_->Read(raw);
+  return broadcast_->Read(raw);
+}
+
+void Consumer::ReleaseOther(channel::RawView raw) {
+  if (kind_ == RingKind::kMpsc) return mpsc_->Release(raw);
+  if (kind_ == RingKind::kSlots) return slots_->Release(raw);
+  broadcast_->Release(raw);
+}
+
 void Consumer::Count(uint64_t messages, uint64_t bytes) {
   const uint64_t before = std::atomic_ref<uint64_t>(counts_->messages).load(std::memory_order_relaxed);
   channel::Add(&counts_->messages, messages);
@@ -323,31 +356,38 @@ void Consumer::ReleaseOfBatch(uint64_t position, uint32_t count) {
   }
 }
 
-View Consumer::ReceiveUntil(uint64_t deadline) {
-  View view;
-  view.status_ = segment_->inherited() ? Status::Forked : Read(&view.raw_);
-  if (view.status_ == Status::Empty) {
-    if (counts_ != nullptr) channel::Add(&counts_->waits, 1);
-    const Status waited = channel::Wait(
-        *segment_, data_event_, deadline, &next_look_,
-        [&] {
-          view.status_ = Read(&view.raw_);
-          return view.status_ != Status::Empty;
-        },
-        [&](bool thoroughly) {
-          if (Load(&header_->stopped) != 0) return Status::Stopped;
-          if (!thoroughly) return Status::Ok;
-          segment_->BuryTheDead();
-          if (mpsc_ && segment_->FillHole(&*mpsc_)) return Status::Ok;
-          const uint32_t deaths = Load(&header_->dead_producers);
-          if (deaths == deaths_seen_ || (mpsc_ && mpsc_->AtHole())) return Status::Ok;
-          deaths_seen_ = deaths;
-          return segment_->Anybody(MEMTALLY_CHANNEL_PRODUCER) ? Status::Ok : Status::PeerGone;
-        });
-    if (waited != Status::Ok) view.status_ = waited;
+Status Consumer::ReadOfBatch(channel::RawView found, channel::RawView* raw) {
+  if (batch_left_ == 0) {
+    // If it makes no sense, nobody is to give it back: the ring stays full there.
+    if (const Status status = OpenBatch(found); status != Status::Ok) return status;
   }
-  if (view.status_ == Status::Ok) view.consumer_ = this;
-  return view;
+  *raw = batches_.back().Next();
+  --batch_left_;
+  if (counts_ != nullptr) Count(1, raw->bytes);
+  return Status::Ok;
+}
+
+Status Consumer::ReadWaiting(uint64_t deadline, channel::RawView* raw) {
+  Status status = Read(raw);
+  if (status != Status::Empty) return status;
+  if (counts_ != nullptr) channel::Add(&counts_->waits, 1);
+  const Status waited = channel::Wait(
+      *segment_, data_event_, deadline, &next_look_,
+      [&] {
+        status = Read(raw);
+        return status != Status::Empty;
+      },
+      [&](bool thoroughly) {
+        if (Load(&header_->stopped) != 0) return Status::Stopped;
+        if (!thoroughly) return Status::Ok;
+        segment_->BuryTheDead();
+        if (mpsc_ && segment_->FillHole(&*mpsc_)) return Status::Ok;
+        const uint32_t deaths = Load(&header_->dead_producers);
+        if (deaths == deaths_seen_ || (mpsc_ && mpsc_->AtHole())) return Status::Ok;
+        deaths_seen_ = deaths;
+        return segment_->Anybody(MEMTALLY_CHANNEL_PRODUCER) ? Status::Ok : Status::PeerGone;
+      });
+  return waited != Status::Ok ? waited : status;
 }
 
 }  // namespace memtally

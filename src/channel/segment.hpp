@@ -4,6 +4,7 @@
 // from and how one knows who lives.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -53,7 +54,8 @@ class Segment {
   bool metrics() const { return (geometry_.flags & MEMTALLY_CHANNEL_METRICS) != 0; }
   virtual bool shared() const = 0;
   // Whether this process inherited the segment by fork.
-  virtual bool inherited() const { return false; }
+  bool inherited() const { return inherited_; }
+  const std::atomic<bool>& inherited_flag() const { return inherited_; }
 
   // Takes a place; -1 with the reason.  `ready(slot)` runs before anybody else can join or leave.
   int Join(uint32_t role, Status* status, const std::function<void(int)>& ready = {});
@@ -75,6 +77,8 @@ class Segment {
   Event RoomEvent() const { return {&header_->room_event, shared()}; }
 
  protected:
+  std::atomic<bool> inherited_ = false;
+
   Segment(const Geometry& geometry, const ChannelOptions& options) : geometry_(geometry), options_(options) {}
   void SetBase(std::byte* base) {
     base_ = base;

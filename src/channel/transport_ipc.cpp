@@ -95,7 +95,6 @@ class IpcSegment final : public Segment {
   // The setup lock was taken before there was a segment.
   void ReleaseOpeningLock() { Lock(fd_.get(), MEMTALLY_CHANNEL_LOCK_SETUP, F_UNLCK); }
   bool shared() const override { return true; }
-  bool inherited() const override { return inherited_; }
 
   // Becomes a participant.  False if the file was unlinked meanwhile.  Throws ChannelError.
   bool Enter() {
@@ -187,7 +186,6 @@ class IpcSegment final : public Segment {
   base::Fd probe_;  // asks for them
   std::mutex setup_;
   int handle_slot_ = -1;
-  std::atomic<bool> inherited_ = false;
 };
 
 [[noreturn]] void Refuse(const std::string& path, const std::string& why) { throw ChannelError(path + ": " + why); }

@@ -457,8 +457,9 @@ TEST(ChannelKill, AForkedChildIsNoParticipant) {
   const auto channel = create_channel(uri, 4096);
   ASSERT_EQ(channel->send(uint64_t{1}), Status::Ok);
   const pid_t child = Fork([&] {
-    if (channel->send(uint64_t{2}) != Status::Stopped) _exit(1);
+    if (channel->send(uint64_t{2}) != Status::Forked) _exit(1);
     if (channel->receive().status() != Status::Forked) _exit(2);
+    if (channel->receive(std::chrono::milliseconds(1)).status() != Status::Forked) _exit(5);
     const auto own = create_channel(uri, 4096);
     if (own->send(uint64_t{3}) != Status::Busy) _exit(4);
     _exit(0);

@@ -7,8 +7,9 @@
 //   ^ 32 bits each, written by the producer  ^ by the consumer   ^aligned         ^aligned
 //
 // So it costs one claim, one publication and one release, whatever the number of messages.  Messages are handed out one
-// by one: the consumer says so in the batch before anybody sees the message.  So the successor of one that died (or
-// left) in the middle goes on with the next message, and knows how many were in the hands of the dead.
+// by one, or as many as one receive_batch() takes: the consumer says so in the batch before anybody sees them.  So the
+// successor of one that died (or left) in the middle goes on with the next message, and knows how many were in the
+// hands of the dead.
 #pragma once
 
 #include <cstdint>
@@ -62,13 +63,14 @@ class BatchReader {
   const RawView& batch() const { return batch_; }
   uint32_t left() const { return shape_.count - handed_; }
   uint32_t message_bytes() const { return shape_.message_bytes; }
+  uint64_t stride() const { return shape_.stride; }
 
-  // The next message.  REQUIRES: left() != 0.
-  RawView Next() {
+  // Hands out the next `count` messages, stride() apart; the first one is returned.  REQUIRES: count <= left().
+  RawView Next(uint32_t count = 1) {
     const uint8_t* data = batch_.data + shape_.first + shape_.stride * handed_;
-    ++handed_;
+    handed_ += count;
     Say();
-    std::atomic_signal_fence(std::memory_order_seq_cst);  // said before anybody sees the message
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // said before anybody sees the messages
     return {data, shape_.message_bytes, true, batch_.position, batch_.end};
   }
   // True when that was the last one, and the batch is to be released.

@@ -4,6 +4,7 @@
 // the rings; waiting, joining and leaving are not.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
@@ -52,7 +53,7 @@ class Loan {
   inline Loan& operator=(Loan&& other) noexcept;
   Loan(const Loan&) = delete;
   Loan& operator=(const Loan&) = delete;
-  ~Loan() { abort(); }
+  [[gnu::always_inline]] ~Loan() { abort(); }
 
   explicit operator bool() const { return raw_.data != nullptr; }
   // Why there is no room; Ok if there is.
@@ -117,7 +118,7 @@ class View {
   inline View& operator=(View&& other) noexcept;
   View(const View&) = delete;
   View& operator=(const View&) = delete;
-  ~View() { release(); }
+  [[gnu::always_inline]] ~View() { release(); }
 
   explicit operator bool() const { return raw_.data != nullptr; }
   Status status() const { return status_; }
@@ -134,7 +135,9 @@ class View {
   Status status_ = Status::Empty;
 };
 
-class Producer {
+// Both sides lie on lines of their own (and those that a processor fetches in pairs), so that two threads may have two
+// of them that were made one after the other.
+class alignas(128) Producer {
  public:
   ~Producer();
   Producer(const Producer&) = delete;
@@ -209,43 +212,41 @@ class Producer {
   static std::unique_ptr<Producer> Join(const std::shared_ptr<channel::Segment>& segment, Status* status);
 
   bool CanClaim(size_t bytes) const { return bytes <= max_bytes_ && !loan_open_ && !Stopped(); }
+  bool Ready(size_t bytes) const { return batch_messages_ == 0 && CanClaim(bytes); }
   bool Stopped() const { return std::atomic_ref<uint32_t>(header_->stopped).load(std::memory_order_relaxed) != 0; }
   // `slots`: for SPMC and MPMC, how many at most.
-  channel::RawLoan Claim(size_t bytes, size_t slots = 1) {
+  [[gnu::always_inline]] channel::RawLoan Claim(size_t bytes, size_t slots = 1) {
     if (kind_ == channel::RingKind::kSpsc) [[likely]]
       return spsc_->Claim(bytes);
-    if (kind_ == channel::RingKind::kMpsc) return mpsc_->Claim(bytes);
-    if (kind_ == channel::RingKind::kSlots) return slots_->Claim(slots);
-    return broadcast_->Claim(bytes);
+    return ClaimOther(bytes, slots);
   }
-  void Commit(const channel::RawLoan& loan, size_t bytes) {
+  [[gnu::always_inline]] void Commit(channel::RawLoan loan, size_t bytes) {
     if (kind_ == channel::RingKind::kSpsc) [[likely]]
       return spsc_->Commit(loan, bytes);
-    if (kind_ == channel::RingKind::kMpsc) return mpsc_->Commit(loan, bytes);
-    if (kind_ == channel::RingKind::kSlots) return slots_->Commit(loan, bytes);
-    broadcast_->Commit(loan, bytes);
+    CommitOther(loan, bytes);
   }
-  void Abort(const channel::RawLoan& loan) {
-    if (kind_ == channel::RingKind::kMpsc) mpsc_->Abort(loan);
-    if (kind_ == channel::RingKind::kSlots) slots_->Abort(loan);
-    if (loan_open_ && kind_ != channel::RingKind::kSpsc && sleepers_possible_) data_event_.Wake();
-  }
-  void Published(uint64_t messages, uint64_t bytes) {
+  channel::RawLoan ClaimOther(size_t bytes, size_t slots);
+  void CommitOther(channel::RawLoan loan, size_t bytes);
+  void Abort(channel::RawLoan loan);
+  [[gnu::always_inline]] void Published(uint64_t messages, uint64_t bytes) {
     if (counts_ != nullptr) Count(messages, bytes);
     if (sleepers_possible_) data_event_.Wake();
   }
-  Loan Lend(size_t bytes, bool never_wait) {
+  // Inlined, with all that is rare out of line and given words only: a message is then no store but its own and the
+  // ring's.  (Every store to another line, of a register saved or of a loan that lives in memory, costs the processor
+  // a message that could be on its way.)
+  [[gnu::always_inline]] Loan Lend(size_t bytes, bool never_wait) {
     Loan loan;
-    if (batch_messages_ != 0) publish();
-    if (!CanClaim(bytes)) [[unlikely]] {
-      loan.status_ = WhyNot(bytes);
-      return loan;
-    }
-    loan.raw_ = Claim(bytes);
-    if (loan.raw_.data == nullptr) [[unlikely]] {
-      loan.status_ = ClaimSlowly(bytes, never_wait, &loan.raw_);
+    channel::RawLoan raw;
+    if (Ready(bytes)) [[likely]]
+      raw = Claim(bytes);
+    if (raw.data == nullptr) [[unlikely]] {
+      channel::RawLoan slow;
+      loan.status_ = ClaimSlowly(bytes, never_wait, &slow);
       if (loan.status_ != Status::Ok) return loan;
+      raw = slow;
     }
+    loan.raw_ = raw;
     loan.status_ = Status::Ok;
     loan.bytes_ = bytes;
     loan.producer_ = this;
@@ -253,21 +254,18 @@ class Producer {
     return loan;
   }
   Status Copy(const void* data, size_t bytes, bool never_wait) {
-    if (batch_messages_ != 0) publish();
-    if (!CanClaim(bytes)) [[unlikely]]
-      return WhyNot(bytes);
-    const channel::RawLoan raw = Claim(bytes);
-    if (raw.data == nullptr) [[unlikely]]
-      return CopySlowly(data, bytes, never_wait);
-    return CopyInto(raw, data, bytes);
+    if (Ready(bytes)) [[likely]] {
+      const channel::RawLoan raw = Claim(bytes);
+      if (raw.data != nullptr) [[likely]] {
+        if (bytes != 0) memcpy(raw.data, data, bytes);
+        Commit(raw, bytes);
+        Published(1, bytes);
+        return Status::Ok;
+      }
+    }
+    return CopySlowly(data, bytes, never_wait);
   }
-  Status CopyInto(const channel::RawLoan& raw, const void* data, size_t bytes) {
-    if (bytes != 0) memcpy(raw.data, data, bytes);
-    Commit(raw, bytes);
-    Published(1, bytes);
-    return Status::Ok;
-  }
-  Status CopySlowly(const void* data, size_t bytes, bool never_wait);
+  [[gnu::noinline]] Status CopySlowly(const void* data, size_t bytes, bool never_wait);
   BatchLoan LendBatch(size_t bytes, size_t count, bool never_wait);
   size_t CopyBatch(const void* data, size_t bytes, size_t count, bool never_wait, Status* why);
   void CommitBatch(const channel::RawLoan& raw, channel::BatchShape shape, size_t count);
@@ -296,27 +294,26 @@ class Producer {
   std::shared_ptr<channel::Segment> segment_;
 };
 
-class Consumer {
+class alignas(128) Consumer {
  public:
   ~Consumer();
   Consumer(const Consumer&) = delete;
   Consumer& operator=(const Consumer&) = delete;
 
   // The next message; false, with a status, if there is none.  Never waits.
-  View try_receive() {
+  [[gnu::always_inline]] View try_receive() {
     View view;
-    view.status_ = Read(&view.raw_);
-    if (view.status_ == Status::Ok) view.consumer_ = this;
+    channel::RawView raw;
+    view.status_ = Read(&raw);
+    if (view.status_ == Status::Ok) {
+      view.raw_ = raw;
+      view.consumer_ = this;
+    }
     return view;
   }
   // Waits for a message: until the channel is stopped, or the last producer died and nothing is left.
-  View receive() { return ReceiveUntil(channel::kForever); }
-  View receive(std::chrono::nanoseconds timeout) {
-    View view = try_receive();
-    if (view.status_ != Status::Empty) [[likely]]
-      return view;
-    return ReceiveUntil(channel::DeadlineAfter(timeout));
-  }
+  [[gnu::always_inline]] View receive() { return Receive(nullptr); }
+  [[gnu::always_inline]] View receive(std::chrono::nanoseconds timeout) { return Receive(&timeout); }
 
   // Copies the next message out.  WrongSize: it was not of this size; it is gone.
   template <typename T>
@@ -355,68 +352,80 @@ class Consumer {
   static std::unique_ptr<Consumer> Join(const std::shared_ptr<channel::Segment>& segment, Status* status);
 
   // The next message of the ring: it may be a batch.
-  Status ReadWhole(channel::RawView* raw) {
-    channel::ReadResult result;
-    if (kind_ == channel::RingKind::kSpsc) [[likely]] {
-      result = spsc_->Read(raw);
-    } else if (kind_ == channel::RingKind::kMpsc) {
-      result = mpsc_->Read(raw);
-    } else if (kind_ == channel::RingKind::kSlots) {
-      result = slots_->Read(raw);
-    } else {
-      result = broadcast_->Read(raw);
-    }
-    if (result == channel::ReadResult::kMessage) [[likely]]
-      return Status::Ok;
-    return result == channel::ReadResult::kEmpty ? Status::Empty : Status::Corrupt;
+  [[gnu::always_inline]] channel::ReadResult ReadWhole(channel::RawView* raw) {
+    if (kind_ == channel::RingKind::kSpsc) [[likely]]
+      return spsc_->Read(raw);
+    channel::RawView found;
+    const channel::ReadResult result = ReadOther(&found);
+    *raw = found;
+    return result;
   }
-  void ReleaseWhole(const channel::RawView& raw) {
+  channel::ReadResult ReadOther(channel::RawView* raw);
+  [[gnu::always_inline]] void ReleaseWhole(channel::RawView raw) {
     if (kind_ == channel::RingKind::kSpsc) [[likely]] {
       spsc_->Release(raw);
-    } else if (kind_ == channel::RingKind::kMpsc) {
-      mpsc_->Release(raw);
-    } else if (kind_ == channel::RingKind::kSlots) {
-      slots_->Release(raw);
     } else {
-      broadcast_->Release(raw);
+      ReleaseOther(raw);
     }
     if (sleepers_possible_) room_event_.Wake();
   }
-  Status Read(channel::RawView* raw) {
+  void ReleaseOther(channel::RawView raw);
+  // As on the producer's side: what is rare is out of line, and is given words only.
+  [[gnu::always_inline]] Status Read(channel::RawView* raw) {
+    channel::RawView found;
     if (batch_left_ == 0) [[likely]] {
-      if (const Status status = ReadWhole(raw); status != Status::Ok) return status;
-      if (raw->batch) [[unlikely]] {
-        if (const Status status = OpenBatch(*raw); status != Status::Ok) {
-          *raw = {};  // nobody is to give it back: the ring stays full there
-          return status;
-        }
-      }
+      const channel::ReadResult result = ReadWhole(&found);
+      if (result != channel::ReadResult::kMessage)
+        return result == channel::ReadResult::kEmpty ? Status::Empty : Status::Corrupt;
     }
-    if (batch_left_ != 0) [[unlikely]] {
-      *raw = batches_.back().Next();
-      --batch_left_;
+    if (batch_left_ != 0 || found.batch) [[unlikely]] {
+      channel::RawView slow;
+      const Status status = ReadOfBatch(found, &slow);
+      *raw = slow;
+      return status;
     }
-    if (counts_ != nullptr) Count(1, raw->bytes);
+    if (counts_ != nullptr) Count(1, found.bytes);
+    *raw = found;
     return Status::Ok;
   }
-  void Release(const channel::RawView& raw) {
+  // The next message of the open batch, or of `found`.
+  Status ReadOfBatch(channel::RawView found, channel::RawView* raw);
+  [[gnu::always_inline]] void Release(channel::RawView raw) {
     if (raw.batch) [[unlikely]]
       return ReleaseOfBatch(raw.position, 1);
     ReleaseWhole(raw);
   }
+  // `timeout`: null for ever.
+  [[gnu::always_inline]] View Receive(const std::chrono::nanoseconds* timeout) {
+    View view;
+    channel::RawView raw;
+    view.status_ = inherited_->load(std::memory_order_relaxed) ? Status::Forked : Read(&raw);
+    if (view.status_ == Status::Empty) [[unlikely]] {
+      channel::RawView slow;
+      view.status_ = ReadWaiting(timeout == nullptr ? channel::kForever : channel::DeadlineAfter(*timeout), &slow);
+      raw = slow;
+    }
+    if (view.status_ == Status::Ok) [[likely]] {
+      view.raw_ = raw;
+      view.consumer_ = this;
+    }
+    return view;
+  }
+  Status ReadWaiting(uint64_t deadline, channel::RawView* raw);
   Status OpenBatch(channel::RawView batch);
   void ReleaseOfBatch(uint64_t position, uint32_t count);
   template <typename Each>
   size_t ReceiveFromBatch(size_t most, Each& each) {
     channel::BatchReader<>& reader = batches_.back();
     const uint32_t count = most < batch_left_ ? static_cast<uint32_t>(most) : batch_left_;
+    const uint64_t stride = reader.stride();
+    const channel::RawView first = reader.Next(count);
     for (uint32_t i = 0; i < count; ++i) {
-      const channel::RawView view = reader.Next();
-      each(reinterpret_cast<const std::byte*>(view.data), size_t{view.bytes});
+      each(reinterpret_cast<const std::byte*>(first.data + stride * i), size_t{first.bytes});
     }
     batch_left_ -= count;
-    if (counts_ != nullptr) Count(count, uint64_t{count} * reader.message_bytes());
-    ReleaseOfBatch(reader.batch().position, count);
+    if (counts_ != nullptr) Count(count, uint64_t{count} * first.bytes);
+    ReleaseOfBatch(first.position, count);
     return count;
   }
   // Gives back `run` messages that were read one after the other.
@@ -475,7 +484,6 @@ class Consumer {
     }
     return count;
   }
-  View ReceiveUntil(uint64_t deadline);
   void Count(uint64_t messages, uint64_t bytes);
 
   channel::RingKind kind_;
@@ -485,6 +493,7 @@ class Consumer {
   uint64_t next_look_ = 0;  // when to look for the dead again
   memtally_channel_header* header_;
   memtally_channel_counts* counts_ = nullptr;    // null: no metrics
+  const std::atomic<bool>* inherited_;           // the segment's
   uint32_t batch_left_ = 0;                      // messages of batches_.back() that were not handed out
   std::vector<channel::BatchReader<>> batches_;  // not released yet
   std::optional<channel::SpscConsumer<>> spsc_;
@@ -506,21 +515,20 @@ inline Loan& Loan::operator=(Loan&& other) noexcept {
   return *this;
 }
 
-inline Status Loan::commit(size_t bytes) {
+[[gnu::always_inline]] inline Status Loan::commit(size_t bytes) {
   if (raw_.data == nullptr) return status_;
   if (bytes > bytes_) return Status::TooLarge;
   producer_->loan_open_ = false;
   producer_->Commit(raw_, bytes);
   producer_->Published(1, bytes);
-  raw_ = {};
+  raw_.data = nullptr;
   return Status::Ok;
 }
 
-inline void Loan::abort() {
+[[gnu::always_inline]] inline void Loan::abort() {
   if (raw_.data == nullptr) return;
   producer_->Abort(raw_);
-  producer_->loan_open_ = false;
-  raw_ = {};
+  raw_.data = nullptr;
 }
 
 inline BatchLoan& BatchLoan::operator=(BatchLoan&& other) noexcept {
@@ -554,7 +562,6 @@ inline Status BatchLoan::commit(size_t count) {
 inline void BatchLoan::abort() {
   if (raw_.data == nullptr) return;
   producer_->Abort(raw_);
-  producer_->loan_open_ = false;
   raw_ = {};
 }
 
@@ -567,10 +574,11 @@ inline View& View::operator=(View&& other) noexcept {
   return *this;
 }
 
-inline void View::release() {
+[[gnu::always_inline]] inline void View::release() {
   if (raw_.data == nullptr) return;
   consumer_->Release(raw_);
-  raw_ = {};
+  raw_.data = nullptr;
+  raw_.bytes = 0;
 }
 
 }  // namespace memtally

@@ -131,6 +131,9 @@ nlohmann::json MeasureChannels(bool quick, const std::string& only,
   document["line_rtt_p99_ns"] = line.p99_ns;
   document["futex_rtt_ns"] = futex.p50_ns;
   document["ipc_parked_rtt_ns"] = parked.p50_ns;
+  std::vector<double> loans;
+  for (int i = 0; i < (quick ? 3 : 7); ++i) loans.push_back(RunLoans(MessagesFor(64, quick)));
+  document["memory_spsc_64_byte_loans_messages_per_s"] = Median(loans);
   document["mpsc_two_pushing_messages_per_s"] = RunPushersOnly(quick ? 200'000 : 1'000'000);
   for (const auto& [transport, figure] : {std::pair{"memory", "memory_spsc_56_byte"}, {"ipc", "ipc_spsc_56_byte"}}) {
     const RoundTrip trip = MeasureRoundTrip(transport, ChannelMode::SPSC, 56, WaitStrategy::Spin, rounds);
@@ -162,6 +165,8 @@ std::string ChannelBenchTable(const nlohmann::json& document) {
                       number("ipc_spsc_56_byte_rtt_p50_ns"));
   text += fmt::format("{:<52}{:>10.0f}\n", "  the same, both sides parked", number("ipc_parked_rtt_ns"));
   text += fmt::format("{:<52}{:>10.0f}\n", "  a bare futex there and back", number("futex_rtt_ns"));
+  text += fmt::format("{:<52}{:>10.1f}\n", "memory SPSC, 64 bytes claimed and looked at, M/s",
+                      number("memory_spsc_64_byte_loans_messages_per_s") / 1e6);
   text += fmt::format("{:<52}{:>10.1f}\n\n", "MPSC, two CPUs pushing and nobody receiving, M/s",
                       number("mpsc_two_pushing_messages_per_s") / 1e6);
   text += fmt::format("{:<10}{:<6}{:>7}{:>7}{:>10}{:>9}{:>9}{:>9}  {}\n", "TRANSPORT", "MODE", "BYTES", "BATCH", "M/s",

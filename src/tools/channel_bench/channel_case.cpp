@@ -30,6 +30,30 @@ struct Receiver {
   }
 };
 
+// One message at a time, written and looked at where it lies.
+template <size_t N>
+struct LoanSender {
+  std::unique_ptr<Producer> producer;
+  size_t Push(const Blob<N>* blobs, size_t) {
+    Loan loan = producer->try_claim(N);
+    if (!loan) return 0;
+    memcpy(loan.data(), blobs, N);
+    return loan.commit() == Status::Ok ? 1 : 0;
+  }
+};
+
+template <size_t N>
+struct ViewReceiver {
+  std::unique_ptr<Consumer> consumer;
+  template <typename Each>
+  size_t Pop(size_t, Each&& each) {
+    const View view = consumer->try_receive();
+    if (!view) return 0;
+    each(*reinterpret_cast<const Blob<N>*>(view.data()));
+    return 1;
+  }
+};
+
 template <size_t N>
 double RunMemory(const QueueCase& wanted, WaitStrategy wait) {
   const ChannelPtr channel = create_channel(FreshName("memory"), OptionsFor(wanted.mode, N, wait));
@@ -112,6 +136,14 @@ ChannelOptions OptionsFor(ChannelMode mode, size_t bytes, WaitStrategy wait) {
 double RunChannel(const std::string& transport, const QueueCase& wanted, WaitStrategy wait) {
   return ForSize(wanted.bytes,
                  [&]<size_t N>() { return transport == "ipc" ? RunIpc<N>(wanted, wait) : RunMemory<N>(wanted, wait); });
+}
+
+double RunLoans(uint64_t messages) {
+  const QueueCase wanted{.messages = messages};
+  const ChannelPtr channel = create_channel(FreshName("memory"), OptionsFor(wanted.mode, 64, WaitStrategy::Spin));
+  return DriveQueue<64>(
+      wanted, [&](int) { return LoanSender<64>{channel->make_producer()}; },
+      [&](int) { return ViewReceiver<64>{channel->make_consumer()}; });
 }
 
 double RunPushersOnly(uint64_t messages) {

@@ -13,6 +13,10 @@ namespace memtally::tools {
 // Messages a second; 0 if something was wrong.  "memory": between threads; "ipc": between two processes.
 double RunChannel(const std::string& transport, const QueueCase& wanted, WaitStrategy wait);
 
+// The same over one SPSC channel in memory with messages of 64 bytes that are claimed, filled, committed, looked at
+// where they lie, and released.
+double RunLoans(uint64_t messages);
+
 // Two CPUs that push 64-byte messages into one MPSC channel, while nobody receives: messages a second.
 double RunPushersOnly(uint64_t messages);
 

@@ -59,7 +59,8 @@ bool Take(Consumer& consumer, WaitStrategy wait) {
 RoundTrip Between(const std::string& there, const std::string& back, const ChannelOptions& options, size_t bytes,
                   uint64_t rounds, bool processes) {
   const std::vector<std::byte> message(bytes);
-  const auto echo = [&] {
+  // Copies: what lies on this thread's stack is in lines that this thread writes to.
+  const auto echo = [there, back, options, bytes, rounds] {
     const std::vector<std::byte> answer(bytes);
     pin_thread(1 % static_cast<int>(std::thread::hardware_concurrency()));
     const ChannelPtr in = create_channel(there, options);
@@ -117,7 +118,7 @@ RoundTrip MeasureLine(uint64_t rounds) {
   } line;
   cpu_set_t before;
   sched_getaffinity(0, sizeof(before), &before);
-  std::thread other([&] {
+  std::thread other([&line, rounds] {
     pin_thread(1 % static_cast<int>(std::thread::hardware_concurrency()));
     for (uint64_t i = 0; i < rounds; ++i) {
       while (line.word.load(std::memory_order_acquire) != 2 * i + 1) channel::Pause();
