@@ -90,11 +90,19 @@ def test_bench_channels_knows_its_rows():
     assert 'no row has "carrier pigeons" in its name' in done.stderr and "memory SPSC 64 bytes" in done.stderr
 
 
-def test_bench_channels():
-    done = subprocess.run([COMMAND, "bench", "channels", "--json", "--quick", "--only", "memory SPSC 16 bytes"],
+@pytest.mark.parametrize("transport,mode,peers", [("memory", "SPSC", True), ("ipc", "SPSC", True), ("ipc", "MPSC", False),
+                                                  ("memory", "BROADCAST", False), ("ipc", "BROADCAST", False)])
+def test_bench_channels(transport, mode, peers):
+    done = subprocess.run([COMMAND, "bench", "channels", "--json", "--quick", "--only", f"{transport} {mode} 16 bytes"],
                           capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     document = validate(json.loads(done.stdout))
     assert document["line_rtt_ns"] > 0 and document["memory_spsc_56_byte_rtt_p99_ns"] > 0
     assert [(row["bytes"], row["batch"]) for row in document["rows"]] == [(16, 1), (16, 32)]
-    assert all(row["intact"] and row["messages_per_s"] > 0 for row in document["rows"])
+    for row in document["rows"]:
+        assert (row["transport"], row["mode"]) == (transport, mode)
+        assert row["intact"] and row["messages_per_s"] > 0 and row["rtt_p50_ns"] > 0
+        if peers:
+            assert row["best_peer"] and row["best_peer_messages_per_s"] > 0
+        if mode == "BROADCAST":
+            assert row["best_peer"] is None

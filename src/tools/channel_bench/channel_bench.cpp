@@ -2,6 +2,7 @@
 #include "tools/channel_bench/channel_bench.hpp"
 
 #include <algorithm>
+#include <tuple>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -33,44 +34,53 @@ uint64_t MessagesFor(size_t bytes, bool quick) {
   return quick ? usual / 20 : usual;
 }
 
+// Rows that differ in nothing but the batch.
+struct Series {
+  std::string transport;
+  ChannelMode mode;
+  bool broadcast;
+  size_t bytes;
+  std::string ModeText() const { return broadcast ? "BROADCAST" : ModeName(mode); }
+  std::string Name() const { return fmt::format("{} {} {} bytes", transport, ModeText(), bytes); }
+};
+
 // As many threads as there are CPUs, four at most.
-QueueCase CaseFor(ChannelMode mode, size_t bytes, size_t batch, bool quick) {
+QueueCase CaseFor(const Series& series, size_t batch, bool quick) {
   const int cpus = std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 2, 4);
-  QueueCase wanted{.mode = mode, .bytes = bytes, .batch = batch, .messages = MessagesFor(bytes, quick)};
-  if (mode == ChannelMode::MPSC) wanted.producers = cpus - 1;
-  if (mode == ChannelMode::SPMC) wanted.consumers = cpus - 1;
-  if (mode == ChannelMode::MPMC) wanted.producers = wanted.consumers = cpus / 2;
+  QueueCase wanted{.mode = series.mode,
+                   .broadcast = series.broadcast,
+                   .processes = series.transport == "ipc",
+                   .bytes = series.bytes,
+                   .batch = batch,
+                   .messages = MessagesFor(series.bytes, quick)};
+  if (series.mode == ChannelMode::MPSC) wanted.producers = cpus - 1;
+  if (series.mode == ChannelMode::SPMC && !wanted.processes) wanted.consumers = cpus - 1;
+  if (series.mode == ChannelMode::MPMC) wanted.producers = wanted.consumers = cpus / 2;
   wanted.messages /= static_cast<uint64_t>(wanted.producers);
   return wanted;
 }
 
-nlohmann::json Row(const std::string& transport, ChannelMode mode, size_t bytes, size_t batch, const RoundTrip& trip,
-                   bool quick) {
-  const QueueCase wanted = CaseFor(mode, bytes, batch, quick);
-  const std::vector<Peer> peers = transport == "memory" ? ChannelPeers() : std::vector<Peer>();
+nlohmann::json Row(const Series& series, size_t batch, const RoundTrip& trip, bool quick) {
+  const QueueCase wanted = CaseFor(series, batch, quick);
+  const std::vector<Peer> peers = series.broadcast ? std::vector<Peer>() : ChannelPeers();
   const int rounds = quick ? 3 : 7;
   std::vector<double> own;
   std::vector<std::vector<double>> others(peers.size());
   // One after the other within a round, so that whoever shares the machine disturbs all alike.
   for (int i = 0; i < rounds; ++i) {
-    own.push_back(RunChannel(transport, wanted, WaitStrategy::Spin));
+    own.push_back(RunChannel(wanted, WaitStrategy::Spin));
     for (size_t p = 0; p < peers.size(); ++p) {
       // Who cannot do it says 0 the first time.
       if (i == 0 || others[p][0] > 0) others[p].push_back(peers[p].run(wanted));
     }
   }
-  nlohmann::json row = {{"transport", transport},
-                        {"mode", ModeName(mode)},
-                        {"bytes", bytes},
-                        {"batch", batch},
-                        {"producers", wanted.producers},
-                        {"consumers", wanted.consumers},
-                        {"messages_per_s", Median(own)},
-                        {"intact", std::find(own.begin(), own.end(), 0.0) == own.end()},
-                        {"rtt_p50_ns", trip.p50_ns},
-                        {"rtt_p99_ns", trip.p99_ns},
-                        {"best_peer", nullptr},
-                        {"best_peer_messages_per_s", nullptr}};
+  nlohmann::json row = {
+      {"transport", series.transport}, {"mode", series.ModeText()},
+      {"bytes", series.bytes},         {"batch", batch},
+      {"producers", wanted.producers}, {"consumers", wanted.consumers},
+      {"messages_per_s", Median(own)}, {"intact", std::find(own.begin(), own.end(), 0.0) == own.end()},
+      {"rtt_p50_ns", trip.p50_ns},     {"rtt_p99_ns", trip.p99_ns},
+      {"best_peer", nullptr},          {"best_peer_messages_per_s", nullptr}};
   double best = 0;
   for (size_t p = 0; p < peers.size(); ++p) {
     const double rate = Median(others[p]);
@@ -83,26 +93,18 @@ nlohmann::json Row(const std::string& transport, ChannelMode mode, size_t bytes,
   return row;
 }
 
-// Rows that differ in nothing but the batch.
-struct Series {
-  std::string transport;
-  ChannelMode mode;
-  size_t bytes;
-  std::string name;
-};
-
 std::vector<Series> AllSeries() {
   using Mode = ChannelMode;
   std::vector<Series> all;
-  for (const auto& [transport, mode] : {std::pair{"memory", Mode::SPSC},
-                                        {"memory", Mode::MPSC},
-                                        {"memory", Mode::SPMC},
-                                        {"memory", Mode::MPMC},
-                                        {"ipc", Mode::SPSC},
-                                        {"ipc", Mode::MPSC}}) {
-    for (const size_t bytes : {16, 64, 1024, 65536}) {
-      all.push_back({transport, mode, bytes, fmt::format("{} {} {} bytes", transport, ModeName(mode), bytes)});
-    }
+  for (const auto& [transport, mode, broadcast] : {std::tuple{"memory", Mode::SPSC, false},
+                                                   {"memory", Mode::MPSC, false},
+                                                   {"memory", Mode::SPMC, false},
+                                                   {"memory", Mode::MPMC, false},
+                                                   {"memory", Mode::SPMC, true},
+                                                   {"ipc", Mode::SPSC, false},
+                                                   {"ipc", Mode::MPSC, false},
+                                                   {"ipc", Mode::SPMC, true}}) {
+    for (const size_t bytes : {16, 64, 1024, 65536}) all.push_back({transport, mode, broadcast, bytes});
   }
   return all;
 }
@@ -112,7 +114,7 @@ std::vector<Series> AllSeries() {
 bool ChannelBenchHas(const std::string& only) {
   const std::vector<Series> all = AllSeries();
   return std::any_of(all.begin(), all.end(),
-                     [&](const Series& series) { return series.name.find(only) != std::string::npos; });
+                     [&](const Series& series) { return series.Name().find(only) != std::string::npos; });
 }
 
 nlohmann::json MeasureChannels(bool quick, const std::string& only,
@@ -126,7 +128,8 @@ nlohmann::json MeasureChannels(bool quick, const std::string& only,
   says("cache line, futex");
   const RoundTrip line = MeasureLine(rounds);
   const RoundTrip futex = MeasureFutex(quick ? 1'000 : 5'000);
-  const RoundTrip parked = MeasureRoundTrip("ipc", ChannelMode::SPSC, 56, WaitStrategy::Park, quick ? 1'000 : 5'000);
+  const RoundTrip parked =
+      MeasureRoundTrip("ipc", OptionsFor(ChannelMode::SPSC, false, 56, WaitStrategy::Park), 56, quick ? 1'000 : 5'000);
   document["line_rtt_ns"] = line.p50_ns;
   document["line_rtt_p99_ns"] = line.p99_ns;
   document["futex_rtt_ns"] = futex.p50_ns;
@@ -136,19 +139,21 @@ nlohmann::json MeasureChannels(bool quick, const std::string& only,
   document["memory_spsc_64_byte_loans_messages_per_s"] = Median(loans);
   document["mpsc_two_pushing_messages_per_s"] = RunPushersOnly(quick ? 200'000 : 1'000'000);
   for (const auto& [transport, figure] : {std::pair{"memory", "memory_spsc_56_byte"}, {"ipc", "ipc_spsc_56_byte"}}) {
-    const RoundTrip trip = MeasureRoundTrip(transport, ChannelMode::SPSC, 56, WaitStrategy::Spin, rounds);
+    const RoundTrip trip =
+        MeasureRoundTrip(transport, OptionsFor(ChannelMode::SPSC, false, 56, WaitStrategy::Spin), 56, rounds);
     document[std::string(figure) + "_rtt_p50_ns"] = trip.p50_ns;
     document[std::string(figure) + "_rtt_p99_ns"] = trip.p99_ns;
   }
   document["rows"] = nlohmann::json::array();
   for (const Series& series : AllSeries()) {
-    if (series.name.find(only) == std::string::npos) continue;
-    says(series.name);
-    const RoundTrip trip = MeasureRoundTrip(series.transport, series.mode, series.bytes, WaitStrategy::Spin,
-                                            series.bytes > 1024 ? rounds / 20 : rounds / 4);
+    if (series.Name().find(only) == std::string::npos) continue;
+    says(series.Name());
+    const RoundTrip trip =
+        MeasureRoundTrip(series.transport, OptionsFor(series.mode, series.broadcast, series.bytes, WaitStrategy::Spin),
+                         series.bytes, series.bytes > 1024 ? rounds / 20 : rounds / 4);
     for (const size_t batch : {1, 32}) {
       if (batch > 1 && series.bytes > 1024) continue;
-      document["rows"].push_back(Row(series.transport, series.mode, series.bytes, batch, trip, quick));
+      document["rows"].push_back(Row(series, batch, trip, quick));
     }
   }
   return document;
@@ -169,7 +174,7 @@ std::string ChannelBenchTable(const nlohmann::json& document) {
                       number("memory_spsc_64_byte_loans_messages_per_s") / 1e6);
   text += fmt::format("{:<52}{:>10.1f}\n\n", "MPSC, two CPUs pushing and nobody receiving, M/s",
                       number("mpsc_two_pushing_messages_per_s") / 1e6);
-  text += fmt::format("{:<10}{:<6}{:>7}{:>7}{:>10}{:>9}{:>9}{:>9}  {}\n", "TRANSPORT", "MODE", "BYTES", "BATCH", "M/s",
+  text += fmt::format("{:<10}{:<10}{:>7}{:>7}{:>10}{:>9}{:>9}{:>9}  {}\n", "TRANSPORT", "MODE", "BYTES", "BATCH", "M/s",
                       "P50 ns", "P99 ns", "LINE ns", "BEST PEER");
   for (const nlohmann::json& row : document.at("rows")) {
     std::string peer = "-";
@@ -177,7 +182,7 @@ std::string ChannelBenchTable(const nlohmann::json& document) {
       peer = fmt::format("{:.1f} {}", row.at("best_peer_messages_per_s").get<double>() / 1e6,
                          row.at("best_peer").get<std::string>());
     }
-    text += fmt::format("{:<10}{:<6}{:>7}{:>7}{:>10.1f}{:>9.0f}{:>9.0f}{:>9.0f}  {}{}\n",
+    text += fmt::format("{:<10}{:<10}{:>7}{:>7}{:>10.1f}{:>9.0f}{:>9.0f}{:>9.0f}  {}{}\n",
                         row.at("transport").get<std::string>(), row.at("mode").get<std::string>(),
                         row.at("bytes").get<size_t>(), row.at("batch").get<size_t>(),
                         row.at("messages_per_s").get<double>() / 1e6, row.at("rtt_p50_ns").get<double>(),

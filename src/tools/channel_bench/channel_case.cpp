@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/channel_bench/channel_case.hpp"
 
-#include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <memory>
@@ -56,63 +54,21 @@ struct ViewReceiver {
 
 template <size_t N>
 double RunMemory(const QueueCase& wanted, WaitStrategy wait) {
-  const ChannelPtr channel = create_channel(FreshName("memory"), OptionsFor(wanted.mode, N, wait));
+  const ChannelPtr channel = create_channel(FreshName("memory"), OptionsFor(wanted.mode, wanted.broadcast, N, wait));
   return DriveQueue<N>(
       wanted, [&](int) { return Sender<N>{channel->make_producer()}; },
       [&](int) { return Receiver<N>{channel->make_consumer()}; });
 }
 
-// The producers are threads of this process, the consumer is a process of its own.
 template <size_t N>
 double RunIpc(const QueueCase& wanted, WaitStrategy wait) {
   const std::string name = FreshName("ipc");
-  const ChannelOptions options = OptionsFor(wanted.mode, N, wait);
-  struct Shared {
-    std::atomic<uint32_t> ready;
-    std::atomic<uint32_t> result;  // 1 good, 2 wrong
-  };
-  void* page = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (page == MAP_FAILED) return 0;
-  auto* shared = new (page) Shared{};
-  const pid_t child = fork();
-  if (child == 0) {
-    pin_thread(wanted.producers % static_cast<int>(std::thread::hardware_concurrency()));
-    Receiver<N> receiver{create_channel(name, options)->make_consumer()};
-    std::vector<uint64_t> next(static_cast<size_t>(wanted.producers), 0);
-    const uint64_t all = wanted.messages * next.size();
-    bool wrong = receiver.consumer == nullptr;
-    shared->ready = 1;
-    for (uint64_t got = 0; got < all && !wrong;) {
-      const size_t now = receiver.Pop(wanted.batch, [&](const Blob<N>& blob) {
-        wrong |= blob.producer >= next.size() || blob.number != next[blob.producer];
-        if (!wrong) ++next[blob.producer];
-      });
-      got += now;
-      if (now == 0) Backoff(false).Wait();
-    }
-    shared->result = wrong ? 2 : 1;
-    receiver.consumer.reset();
-    _exit(0);
-  }
-  double rate = 0;
-  if (child > 0) {
-    const ChannelPtr channel = create_channel(name, options);
-    while (shared->ready == 0) std::this_thread::yield();
-    QueueCase sending = wanted;
-    sending.consumers = 0;
-    const double begin = NowNs();
-    DriveQueue<N>(
-        sending, [&](int) { return Sender<N>{channel->make_producer()}; },
-        [&](int) { return Receiver<N>{channel->make_consumer()}; });
-    while (shared->result == 0 && waitpid(child, nullptr, WNOHANG) == 0) channel::Pause();
-    const double ns = NowNs() - begin;
-    if (shared->result == 1) {
-      rate = static_cast<double>(wanted.messages) * static_cast<double>(wanted.producers) * 1e9 / ns;
-    }
-    waitpid(child, nullptr, 0);
-  }
-  munmap(page, sizeof(Shared));
-  return rate;
+  const ChannelOptions options = OptionsFor(wanted.mode, wanted.broadcast, N, wait);
+  ChannelPtr channel;
+  return DriveProcesses<N>(
+      wanted, [&] { channel = create_channel(name, options); },
+      [&](int) { return Sender<N>{channel->make_producer()}; },
+      [&] { return Receiver<N>{create_channel(name, options)->make_consumer()}; });
 }
 
 }  // namespace
@@ -122,32 +78,34 @@ std::string FreshName(const std::string& transport) {
   return transport + "://memtally-bench-" + std::to_string(getpid()) + "-" + std::to_string(next++);
 }
 
-ChannelOptions OptionsFor(ChannelMode mode, size_t bytes, WaitStrategy wait) {
+ChannelOptions OptionsFor(ChannelMode mode, bool broadcast, size_t bytes, WaitStrategy wait) {
   ChannelOptions options;
   options.mode = mode;
+  options.pattern = broadcast ? Pattern::Broadcast : Pattern::Queue;
   options.wait = wait;
   options.message_bytes = bytes;
-  options.bytes = QueueLength(bytes) * (bytes + (mode == ChannelMode::SPSC ? 8 : 0));
+  options.bytes = QueueLength(bytes) * (bytes + (mode == ChannelMode::SPSC || broadcast ? 8 : 0));
   if (options.bytes < 4 * bytes) options.bytes = 4 * bytes;
   options.prefault = true;
   return options;
 }
 
-double RunChannel(const std::string& transport, const QueueCase& wanted, WaitStrategy wait) {
+double RunChannel(const QueueCase& wanted, WaitStrategy wait) {
   return ForSize(wanted.bytes,
-                 [&]<size_t N>() { return transport == "ipc" ? RunIpc<N>(wanted, wait) : RunMemory<N>(wanted, wait); });
+                 [&]<size_t N>() { return wanted.processes ? RunIpc<N>(wanted, wait) : RunMemory<N>(wanted, wait); });
 }
 
 double RunLoans(uint64_t messages) {
   const QueueCase wanted{.messages = messages};
-  const ChannelPtr channel = create_channel(FreshName("memory"), OptionsFor(wanted.mode, 64, WaitStrategy::Spin));
+  const ChannelPtr channel =
+      create_channel(FreshName("memory"), OptionsFor(wanted.mode, false, 64, WaitStrategy::Spin));
   return DriveQueue<64>(
       wanted, [&](int) { return LoanSender<64>{channel->make_producer()}; },
       [&](int) { return ViewReceiver<64>{channel->make_consumer()}; });
 }
 
 double RunPushersOnly(uint64_t messages) {
-  ChannelOptions options = OptionsFor(ChannelMode::MPSC, 64, WaitStrategy::Spin);
+  ChannelOptions options = OptionsFor(ChannelMode::MPSC, false, 64, WaitStrategy::Spin);
   options.bytes = messages * 2 * 64;
   const ChannelPtr channel = create_channel(FreshName("memory"), options);
   QueueCase wanted{

@@ -10,8 +10,8 @@
 
 namespace memtally::tools {
 
-// Messages a second; 0 if something was wrong.  "memory": between threads; "ipc": between two processes.
-double RunChannel(const std::string& transport, const QueueCase& wanted, WaitStrategy wait);
+// Messages a second; 0 if something was wrong.
+double RunChannel(const QueueCase& wanted, WaitStrategy wait);
 
 // The same over one SPSC channel in memory with messages of 64 bytes that are claimed, filled, committed, looked at
 // where they lie, and released.
@@ -25,14 +25,14 @@ struct RoundTrip {
   double p99_ns = 0;
 };
 // There and back over two channels, one message at a time; each round is timed by itself.
-RoundTrip MeasureRoundTrip(const std::string& transport, ChannelMode mode, size_t bytes, WaitStrategy wait,
-                           uint64_t rounds);
+// "memory": between threads; "ipc": between two processes.
+RoundTrip MeasureRoundTrip(const std::string& transport, const ChannelOptions& options, size_t bytes, uint64_t rounds);
 // The same with nothing but a cache line; and with nothing but two futexes (between two processes).
 RoundTrip MeasureLine(uint64_t rounds);
 RoundTrip MeasureFutex(uint64_t rounds);
 
 // Options of a channel that holds about QueueLength(bytes) messages.
-ChannelOptions OptionsFor(ChannelMode mode, size_t bytes, WaitStrategy wait);
+ChannelOptions OptionsFor(ChannelMode mode, bool broadcast, size_t bytes, WaitStrategy wait);
 std::string FreshName(const std::string& transport);
 
 }  // namespace memtally::tools

@@ -25,6 +25,13 @@ struct Side {
 template <bool kSpsc, size_t N>
 double Run(const QueueCase& wanted) {
   using Queue = atomic_queue::AtomicQueue2<Blob<N>, QueueLength(N), true, true, false, kSpsc>;
+  if (wanted.processes) {
+    const InSharedMemory<Queue> memory;
+    if (memory.get() == nullptr) return 0;
+    const auto shared_side = [&](auto...) { return Side<Queue, N>{memory.get()}; };
+    return DriveProcesses<N>(
+        wanted, [] {}, shared_side, shared_side);
+  }
   const auto queue = std::make_unique<Queue>();
   const auto side = [&](int) { return Side<Queue, N>{queue.get()}; };
   return DriveQueue<N>(wanted, side, side);

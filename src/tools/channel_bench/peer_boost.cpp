@@ -10,9 +10,9 @@ namespace memtally::tools {
 
 namespace {
 
-template <size_t N>
+template <typename Queue, size_t N>
 struct SpscSide {
-  boost::lockfree::spsc_queue<Blob<N>>* queue;
+  Queue* queue;
   std::vector<Blob<N>> out;
   size_t Push(const Blob<N>* blobs, size_t count) { return queue->push(blobs, count); }
   template <typename Each>
@@ -41,15 +41,24 @@ struct QueueSide {
 
 double RunBoostSpsc(const QueueCase& wanted) {
   if (wanted.mode != ChannelMode::SPSC) return 0;
-  return ForSize(wanted.bytes, [&]<size_t N>() {
-    boost::lockfree::spsc_queue<Blob<N>> queue(QueueLength(N));
-    const auto side = [&](int) { return SpscSide<N>{&queue, {}}; };
+  return ForSize(wanted.bytes, [&]<size_t N>() -> double {
+    if (wanted.processes) {
+      using Queue = boost::lockfree::spsc_queue<Blob<N>, boost::lockfree::capacity<QueueLength(N)>>;
+      const InSharedMemory<Queue> memory;
+      if (memory.get() == nullptr) return 0;
+      const auto side = [&](auto...) { return SpscSide<Queue, N>{memory.get(), {}}; };
+      return DriveProcesses<N>(
+          wanted, [] {}, side, side);
+    }
+    using Queue = boost::lockfree::spsc_queue<Blob<N>>;
+    Queue queue(QueueLength(N));
+    const auto side = [&](int) { return SpscSide<Queue, N>{&queue, {}}; };
     return DriveQueue<N>(wanted, side, side);
   });
 }
 
 double RunBoostQueue(const QueueCase& wanted) {
-  if (wanted.mode == ChannelMode::SPSC || wanted.batch != 1 || wanted.bytes > 1024) return 0;
+  if (wanted.mode == ChannelMode::SPSC || wanted.batch != 1 || wanted.bytes > 1024 || wanted.processes) return 0;
   return ForSize(wanted.bytes, [&]<size_t N>() -> double {
     if constexpr (N > 1024) {
       return 0;

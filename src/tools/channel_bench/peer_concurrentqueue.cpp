@@ -32,6 +32,7 @@ struct Side {
 }  // namespace
 
 double RunConcurrentQueue(const QueueCase& wanted) {
+  if (wanted.processes) return 0;
   return ForSize(wanted.bytes, [&]<size_t N>() {
     const size_t producers = static_cast<size_t>(wanted.producers) + static_cast<size_t>(wanted.consumers);
     moodycamel::ConcurrentQueue<Blob<N>> queue(QueueLength(N) + 64, producers, 0);

@@ -24,7 +24,7 @@ struct Side {
 }  // namespace
 
 double RunReaderWriterQueue(const QueueCase& wanted) {
-  if (wanted.mode != ChannelMode::SPSC || wanted.batch != 1) return 0;
+  if (wanted.mode != ChannelMode::SPSC || wanted.batch != 1 || wanted.processes) return 0;
   return ForSize(wanted.bytes, [&]<size_t N>() {
     moodycamel::ReaderWriterQueue<Blob<N>> queue(QueueLength(N));
     const auto side = [&](int) { return Side<N>{&queue}; };

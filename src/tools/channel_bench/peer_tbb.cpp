@@ -23,7 +23,7 @@ struct Side {
 }  // namespace
 
 double RunTbbBoundedQueue(const QueueCase& wanted) {
-  if (wanted.batch != 1) return 0;
+  if (wanted.batch != 1 || wanted.processes) return 0;
   return ForSize(wanted.bytes, [&]<size_t N>() {
     tbb::concurrent_bounded_queue<Blob<N>> queue;
     queue.set_capacity(static_cast<std::ptrdiff_t>(QueueLength(N)));

@@ -4,12 +4,18 @@
 // channels and for their peers.
 #pragma once
 
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <memtally/channel.hpp>
@@ -21,6 +27,8 @@ namespace memtally::tools {
 // What is to be measured.
 struct QueueCase {
   ChannelMode mode = ChannelMode::SPSC;
+  bool broadcast = false;  // each consumer gets every message
+  bool processes = false;  // the one consumer is a process of its own
   size_t bytes = 64;
   size_t batch = 1;
   int producers = 1;
@@ -119,7 +127,7 @@ double DriveQueue(const QueueCase& wanted, MakeSender&& sender, MakeReceiver&& r
       bool own_wrong = false;
       Backoff backoff(crowded);
       start(wanted.producers + c);
-      const bool alone = wanted.consumers == 1;
+      const bool alone = wanted.consumers == 1 || wanted.broadcast;  // nobody else takes what this one misses
       for (uint64_t own = 0; alone ? own < all : received.load(std::memory_order_relaxed) < all;) {
         const size_t got = mine.Pop(wanted.batch, [&](const Blob<N>& blob) {
           uint64_t& wants = next[blob.producer < next.size() ? blob.producer : 0];
@@ -145,9 +153,86 @@ double DriveQueue(const QueueCase& wanted, MakeSender&& sender, MakeReceiver&& r
   for (std::thread& thread : running) thread.join();
   const double ns = NowNs() - begin;
   const uint64_t each = wanted.messages;
+  const auto copies = static_cast<uint64_t>(wanted.broadcast ? wanted.consumers : 1);
   if (wanted.consumers == 0) return static_cast<double>(all) * 1e9 / ns;
-  if (wrong || sum.load() != static_cast<uint64_t>(wanted.producers) * (each * (each - 1) / 2)) return 0;
+  if (wrong || sum.load() != copies * static_cast<uint64_t>(wanted.producers) * (each * (each - 1) / 2)) return 0;
   return static_cast<double>(all) * 1e9 / ns;
+}
+
+// A T in memory that forked children share; get() is null if there was none to be had.
+template <typename T>
+class InSharedMemory {
+ public:
+  InSharedMemory() {
+    void* room = mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (room != MAP_FAILED) object_ = new (room) T();
+  }
+  ~InSharedMemory() {
+    if (object_ != nullptr) munmap(object_, sizeof(T));
+  }
+  InSharedMemory(const InSharedMemory&) = delete;
+  InSharedMemory& operator=(const InSharedMemory&) = delete;
+  T* get() const { return object_; }
+
+ private:
+  T* object_ = nullptr;
+};
+
+struct NoReceiver {
+  template <typename Each>
+  size_t Pop(size_t, Each&&) {
+    return 0;
+  }
+};
+
+// DriveQueue() with the consumer in a process of its own.  receiver() is called there; prepare() here, when the other
+// process exists; sender(p) after that.
+template <size_t N, typename Prepare, typename MakeSender, typename MakeReceiver>
+double DriveProcesses(const QueueCase& wanted, Prepare&& prepare, MakeSender&& sender, MakeReceiver&& receiver) {
+  struct State {
+    std::atomic<uint32_t> ready{0};
+    std::atomic<uint32_t> result{0};  // 1 good, 2 wrong
+  };
+  const InSharedMemory<State> memory;
+  State* state = memory.get();
+  if (state == nullptr) return 0;
+  const pid_t child = fork();
+  if (child < 0) return 0;
+  if (child == 0) {
+    pin_thread(wanted.producers % static_cast<int>(std::thread::hardware_concurrency()));
+    bool wrong = false;
+    {
+      auto&& mine = receiver();
+      std::vector<uint64_t> next(static_cast<size_t>(wanted.producers), 0);
+      const uint64_t all = wanted.messages * next.size();
+      Backoff backoff(false);
+      state->ready = 1;
+      for (uint64_t got = 0; got < all;) {  // all, even if one was wrong: the other side is to end, too
+        const size_t now = mine.Pop(wanted.batch, [&](const Blob<N>& blob) {
+          uint64_t& wants = next[blob.producer < next.size() ? blob.producer : 0];
+          wrong |= blob.number != wants;
+          wants = blob.number + 1;
+        });
+        got += now;
+        if (now == 0) backoff.Wait();
+      }
+      state->result = wrong ? 2 : 1;
+    }
+    _exit(0);
+  }
+  prepare();
+  bool died = false;
+  const auto lives = [&] { return died = died || waitpid(child, nullptr, WNOHANG) != 0, !died; };
+  while (state->ready == 0 && lives()) std::this_thread::yield();
+  QueueCase sending = wanted;
+  sending.consumers = 0;
+  const double begin = NowNs();
+  if (!died) DriveQueue<N>(sending, sender, [](int) { return NoReceiver(); });
+  while (state->result == 0 && lives()) channel::Pause();
+  const double ns = NowNs() - begin;
+  if (!died) waitpid(child, nullptr, 0);
+  if (state->result != 1) return 0;
+  return static_cast<double>(wanted.messages) * static_cast<double>(wanted.producers) * 1e9 / ns;
 }
 
 // Calls run.operator()<N>() for the case's size; 0 for a size that nobody asks for.
@@ -170,7 +255,7 @@ double ForSize(size_t bytes, Run&& run) {
 // A queue by somebody else.
 struct Peer {
   std::string name;
-  // Messages a second; 0 if it cannot do that, or did it wrongly.
+  // Messages a second; 0 if it cannot do that (broadcast: none can), or did it wrongly.
   double (*run)(const QueueCase& wanted);
 };
 // Those that were there when memtally was built.

@@ -59,15 +59,20 @@ bool Take(Consumer& consumer, WaitStrategy wait) {
 RoundTrip Between(const std::string& there, const std::string& back, const ChannelOptions& options, size_t bytes,
                   uint64_t rounds, bool processes) {
   const std::vector<std::byte> message(bytes);
+  // A consumer of a broadcast sees what is sent after it joined.  1: the other side has, 2: it could not.
+  const InSharedMemory<std::atomic<uint32_t>> memory;
+  std::atomic<uint32_t>* joined = memory.get();
+  if (joined == nullptr) return {};
   // Copies: what lies on this thread's stack is in lines that this thread writes to.
-  const auto echo = [there, back, options, bytes, rounds] {
+  const auto echo = [there, back, options, bytes, rounds, joined] {
     const std::vector<std::byte> answer(bytes);
     pin_thread(1 % static_cast<int>(std::thread::hardware_concurrency()));
     const ChannelPtr in = create_channel(there, options);
     const ChannelPtr out = create_channel(back, options);
     const auto consumer = in->make_consumer();
     const auto producer = out->make_producer();
-    if (consumer == nullptr || producer == nullptr) return;
+    *joined = consumer == nullptr || producer == nullptr ? 2 : 1;
+    if (*joined == 2) return;
     for (uint64_t i = 0; i < rounds; ++i) {
       if (!Take(*consumer, options.wait) || producer->send(answer.data(), bytes) != Status::Ok) return;
     }
@@ -91,10 +96,14 @@ RoundTrip Between(const std::string& there, const std::string& back, const Chann
   pin_thread(0);
   const auto producer = out->make_producer();
   const auto consumer = in->make_consumer();
-  const RoundTrip result = TimeRounds(rounds, [&](uint64_t) {
-    producer->send(message.data(), bytes);
-    Take(*consumer, options.wait);
-  });
+  while (*joined == 0) std::this_thread::yield();
+  RoundTrip result;
+  if (*joined == 1 && producer != nullptr && consumer != nullptr) {
+    result = TimeRounds(rounds, [&](uint64_t) {
+      producer->send(message.data(), bytes);
+      Take(*consumer, options.wait);
+    });
+  }
   sched_setaffinity(0, sizeof(before), &before);
   if (processes) {
     waitpid(child, nullptr, 0);
@@ -106,10 +115,8 @@ RoundTrip Between(const std::string& there, const std::string& back, const Chann
 
 }  // namespace
 
-RoundTrip MeasureRoundTrip(const std::string& transport, ChannelMode mode, size_t bytes, WaitStrategy wait,
-                           uint64_t rounds) {
-  return Between(FreshName(transport), FreshName(transport), OptionsFor(mode, bytes, wait), bytes, rounds,
-                 transport == "ipc");
+RoundTrip MeasureRoundTrip(const std::string& transport, const ChannelOptions& options, size_t bytes, uint64_t rounds) {
+  return Between(FreshName(transport), FreshName(transport), options, bytes, rounds, transport == "ipc");
 }
 
 RoundTrip MeasureLine(uint64_t rounds) {
