@@ -134,8 +134,8 @@ nlohmann::json MeasureChannels(bool quick, const std::string& only,
   document["line_rtt_p99_ns"] = line.p99_ns;
   document["futex_rtt_ns"] = futex.p50_ns;
   document["ipc_parked_rtt_ns"] = parked.p50_ns;
-  std::vector<double> loans;
-  for (int i = 0; i < (quick ? 3 : 7); ++i) loans.push_back(RunLoans(MessagesFor(64, quick)));
+  std::vector<double> loans(quick ? 3 : 7);
+  for (double& rate : loans) rate = RunLoans(MessagesFor(64, quick));
   document["memory_spsc_64_byte_loans_messages_per_s"] = Median(loans);
   document["mpsc_two_pushing_messages_per_s"] = RunPushersOnly(quick ? 200'000 : 1'000'000);
   for (const auto& [transport, figure] : {std::pair{"memory", "memory_spsc_56_byte"}, {"ipc", "ipc_spsc_56_byte"}}) {
