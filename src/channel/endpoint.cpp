@@ -157,11 +157,7 @@ void Producer::Count(uint64_t messages, uint64_t bytes) {
 Status Producer::CopySlowly(const void* data, size_t bytes, bool never_wait) {
   channel::RawLoan raw;
   const Status status = ClaimSlowly(bytes, never_wait, &raw);
-  if (status != Status::Ok) return status;
-  if (bytes != 0) memcpy(raw.data, data, bytes);
-  Commit(raw, bytes);
-  Published(1, bytes);
-  return Status::Ok;
+  return status == Status::Ok ? CopyInto(raw, data, bytes) : status;
 }
 
 void Producer::Abort(channel::RawLoan loan) {

@@ -62,7 +62,6 @@ class BatchReader {
   }
   const RawView& batch() const { return batch_; }
   uint32_t left() const { return shape_.count - handed_; }
-  uint32_t message_bytes() const { return shape_.message_bytes; }
   uint64_t stride() const { return shape_.stride; }
 
   // Hands out the next `count` messages, stride() apart; the first one is returned.  REQUIRES: count <= left().

@@ -256,14 +256,16 @@ class alignas(128) Producer {
   Status Copy(const void* data, size_t bytes, bool never_wait) {
     if (Ready(bytes)) [[likely]] {
       const channel::RawLoan raw = Claim(bytes);
-      if (raw.data != nullptr) [[likely]] {
-        if (bytes != 0) memcpy(raw.data, data, bytes);
-        Commit(raw, bytes);
-        Published(1, bytes);
-        return Status::Ok;
-      }
+      if (raw.data != nullptr) [[likely]]
+        return CopyInto(raw, data, bytes);
     }
     return CopySlowly(data, bytes, never_wait);
+  }
+  [[gnu::always_inline]] Status CopyInto(channel::RawLoan raw, const void* data, size_t bytes) {
+    if (bytes != 0) memcpy(raw.data, data, bytes);
+    Commit(raw, bytes);
+    Published(1, bytes);
+    return Status::Ok;
   }
   [[gnu::noinline]] Status CopySlowly(const void* data, size_t bytes, bool never_wait);
   BatchLoan LendBatch(size_t bytes, size_t count, bool never_wait);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <linux/futex.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -143,11 +142,14 @@ RoundTrip MeasureLine(uint64_t rounds) {
 }
 
 RoundTrip MeasureFutex(uint64_t rounds) {
-  void* page = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (page == MAP_FAILED) return {};
-  auto* words = static_cast<std::atomic<uint32_t>*>(page);
-  std::atomic<uint32_t>& there = words[0];
-  std::atomic<uint32_t>& back = words[64];
+  struct Words {
+    alignas(256) std::atomic<uint32_t> there{0};
+    alignas(256) std::atomic<uint32_t> back{0};
+  };
+  const InSharedMemory<Words> memory;
+  if (memory.get() == nullptr) return {};
+  std::atomic<uint32_t>& there = memory.get()->there;
+  std::atomic<uint32_t>& back = memory.get()->back;
   const auto wait = [](std::atomic<uint32_t>& word, uint32_t until) {
     for (uint32_t seen; (seen = word.load(std::memory_order_acquire)) != until;) {
       syscall(SYS_futex, &word, FUTEX_WAIT, seen, nullptr, nullptr, 0);
@@ -178,7 +180,6 @@ RoundTrip MeasureFutex(uint64_t rounds) {
     waitpid(child, nullptr, 0);
   }
   sched_setaffinity(0, sizeof(before), &before);
-  munmap(page, 4096);
   return result;
 }
 
