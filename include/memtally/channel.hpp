@@ -27,8 +27,9 @@
 #include <string>
 #include <string_view>
 
-#include <memtally/channel/endpoint.hpp>
+#include <memtally/channel/consumer.hpp>
 #include <memtally/channel/options.hpp>
+#include <memtally/channel/producer.hpp>
 
 namespace memtally {
 

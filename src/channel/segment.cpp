@@ -72,6 +72,19 @@ Geometry Geometry::For(const ChannelOptions& options) {
   return geometry;
 }
 
+RingKind Geometry::Kind() const {
+  switch (mode) {
+    case MEMTALLY_CHANNEL_SPSC:
+      return RingKind::kSpsc;
+    case MEMTALLY_CHANNEL_MPSC:
+      return RingKind::kMpsc;
+    case MEMTALLY_CHANNEL_BROADCAST:
+      return RingKind::kBroadcast;
+    default:
+      return RingKind::kSlots;
+  }
+}
+
 uint64_t Geometry::MaxMessageBytes() const {
   if (stride != 0) return stride - kSlotHeader;
   const uint64_t most = MaxPayload(capacity, alignment);

@@ -14,7 +14,12 @@
 
 #include <memtally/abi/channel_format.h>
 #include <memtally/channel/endpoint.hpp>
+#include <memtally/channel/event.hpp>
 #include <memtally/channel/options.hpp>
+#include <memtally/channel/ring_broadcast.hpp>
+#include <memtally/channel/ring_mpmc.hpp>
+#include <memtally/channel/ring_mpsc.hpp>
+#include <memtally/channel/ring_spsc.hpp>
 
 namespace memtally::channel {
 
@@ -31,6 +36,7 @@ struct Geometry {
 
   // For options that were checked (channel_uri.hpp).
   static Geometry For(const ChannelOptions& options);
+  RingKind Kind() const;
   uint64_t MaxMessageBytes() const;
   // What is wrong with it, in words; "" if nothing is.
   std::string Fault() const;

@@ -51,7 +51,7 @@ INSTALLED = {
     "ledger_reader.hpp": "ledger",
     "channel.hpp": "channel",
     **{f"channel/{name}.hpp": "channel" for name in (
-        "access", "batch", "endpoint", "event", "messages", "options", "ring_broadcast", "ring_mpmc", "ring_mpsc", "ring_spsc")},
+        "access", "batch", "consumer", "endpoint", "event", "messages", "options", "producer", "ring_broadcast", "ring_mpmc", "ring_mpsc", "ring_spsc")},
 }
 
 SOURCE_SUFFIXES = {".c", ".h", ".cc", ".cpp", ".hpp", ".inc", ".S"}

@@ -80,6 +80,22 @@ bool ReceiveOne(Ring& ring, Explorer& explorer) {
 
 // ---- SPSC: the ring wraps several times; the producer may die at any step
 
+// Both sides have a short way, which they try first, and a long one, which they can do alone.
+enum class Way { kLong, kShort };
+
+bool SendOne(SpscProducer<ExplorerAccess>& ring, Explorer& explorer, uint64_t value, Way way) {
+  const auto fill = [&](uint8_t* room) { explorer.WritePlain(Words(room), value); };
+  return (way == Way::kShort && ring.Put(8, fill)) || SendOne(ring, explorer, value);
+}
+
+bool ReceiveOne(SpscConsumer<ExplorerAccess>& ring, Explorer& explorer, Way way) {
+  const auto note = [&](const uint8_t* data, uint64_t bytes) {
+    if (bytes != 8) explorer.Fail("wrong size");
+    received[received_count++] = explorer.ReadPlain(Words(data));
+  };
+  return (way == Way::kShort && ring.Take(note)) || ReceiveOne(ring, explorer);
+}
+
 SpscMemory TinySpsc() {
   return {.bytes = reinterpret_cast<uint8_t*>(memory.ring.data()),
           .capacity = 64,
@@ -89,16 +105,16 @@ SpscMemory TinySpsc() {
 }
 
 TEST(Interleavings, Spsc) {
-  for (const int kills : {0, 1}) {
+  for (const auto& [way, kills] : {std::pair{Way::kLong, 0}, {Way::kLong, 1}, {Way::kShort, 0}, {Way::kShort, 1}}) {
     Explorer explorer;
     Explorer::Scenario scenario = Empty();
-    scenario.threads = {[&] {
+    scenario.threads = {[&, way = way] {
                           SpscProducer<ExplorerAccess> producer(TinySpsc());
-                          for (uint64_t i = 1; i <= 5; ++i) SendOne(producer, explorer, i);
+                          for (uint64_t i = 1; i <= 5; ++i) SendOne(producer, explorer, i, way);
                         },
-                        [&] {
+                        [&, way = way] {
                           SpscConsumer<ExplorerAccess> consumer(TinySpsc());
-                          for (int i = 0; i < 6; ++i) ReceiveOne(consumer, explorer);
+                          for (int i = 0; i < 6; ++i) ReceiveOne(consumer, explorer, way);
                         }};
     scenario.killable = {0};
     scenario.most_kills = kills;
@@ -118,17 +134,17 @@ TEST(Interleavings, Spsc) {
   }
 }
 
-TEST(Interleavings, SpscConsumerDies) {
+void ExploreSpscConsumerDies(Way way) {
   Explorer explorer;
   Explorer::Scenario scenario = Empty();
   scenario.threads = {[&] {
                         SpscProducer<ExplorerAccess> producer(TinySpsc());
                         uint64_t sent = 0;
-                        for (int i = 0; i < 4; ++i) sent += SendOne(producer, explorer, sent + 1) ? 1 : 0;
+                        for (int i = 0; i < 4; ++i) sent += SendOne(producer, explorer, sent + 1, way) ? 1 : 0;
                       },
                       [&] {
                         SpscConsumer<ExplorerAccess> consumer(TinySpsc());
-                        for (int i = 0; i < 4; ++i) ReceiveOne(consumer, explorer);
+                        for (int i = 0; i < 4; ++i) ReceiveOne(consumer, explorer, way);
                       }};
   scenario.killable = {1};
   scenario.most_kills = 1;
@@ -148,6 +164,8 @@ TEST(Interleavings, SpscConsumerDies) {
   };
   RunAll(explorer, scenario);
 }
+TEST(Interleavings, SpscConsumerDies) { ExploreSpscConsumerDies(Way::kLong); }
+TEST(Interleavings, SpscConsumerDiesTheShortWay) { ExploreSpscConsumerDies(Way::kShort); }
 
 // A batch of four, of which two are handed out at once and come back in either order.  Whoever comes after one that
 // died goes on with the next message, and knows how many were in the hands of the dead.

@@ -105,32 +105,43 @@ class SpscProducer : SpscSide<Access> {
   using Side::memory_;
 
  public:
+  // Of no ring: there is no room, and Put() says so.  Nothing else may be called.
+  SpscProducer() : Side(SpscMemory()) {}
   explicit SpscProducer(const SpscMemory& memory) : Side(memory) { Attach(); }
 
   // Room for `bytes`, REQUIRES: at most MaxPayload.  A claim that is not committed is forgotten by the next.
-  RawLoan Claim(uint64_t bytes) {
-    const uint64_t size = FrameSize(bytes, memory_.alignment);
-    const uint64_t left = Side::LeftBeforeEnd(tail_);
-    const uint64_t start = size > left ? tail_ + left : tail_;
-    if (!HasRoom(start + size)) return {};
-    return {Side::first_ + (start & Side::mask_) + kFrameWord, start, start + size};
+  [[gnu::always_inline]] RawLoan Claim(uint64_t bytes) {
+    const uint64_t end = tail_ + FrameSize(bytes, memory_.alignment);
+    if (end <= straight_end_) [[likely]]
+      return {Side::first_ + (tail_ & Side::mask_) + kFrameWord, tail_, end};
+    const RawLoan slow = ClaimSlowly(bytes);
+    return {slow.data, slow.position, slow.end};
   }
 
   // Publishes the claim with its first `bytes` bytes.  `batch`: they are several messages.
-  void Commit(const RawLoan& loan, uint64_t bytes, bool batch = false) {
-    if (first_word_ != 0) [[unlikely]] {
-      Append(loan, bytes, batch);
-      return Flush();
-    }
+  [[gnu::always_inline]] void Commit(const RawLoan& loan, uint64_t bytes, bool batch = false) {
+    const uint64_t end = loan.position + FrameSize(bytes, memory_.alignment);
+    if (loan.position == tail_ && end <= straight_end_ && first_word_ == 0) [[likely]]
+      return PublishStraight(loan.position, end, bytes | kCommitted | (batch ? kBatch : 0));
+    CommitSlowly(loan.position, bytes, batch);
+  }
+
+  // Claim(), fill(payload) and Commit() in one, where the message lies in one piece and there is room as far as is
+  // known.  False: nothing was done.  REQUIRES: as Claim(), and that no series is open.
+  template <typename Fill>
+  [[gnu::always_inline]] bool Put(uint64_t bytes, Fill&& fill, bool batch = false) {
     const uint64_t start = tail_;
-    const uint64_t word = WordOf(loan, bytes, batch);
-    tail_ = loan.position + FrameSize(bytes, memory_.alignment);
-    PublishFrom(start, word);
+    const uint64_t end = start + FrameSize(bytes, memory_.alignment);
+    if (end > straight_end_) [[unlikely]]
+      return false;
+    fill(Side::first_ + (start & Side::mask_) + kFrameWord);
+    PublishStraight(start, end, bytes | kCommitted | (batch ? kBatch : 0));
+    return true;
   }
 
   // Appends the claim to a series, which Flush() publishes as a whole.
   void Append(const RawLoan& loan, uint64_t bytes, bool batch = false) {
-    const uint64_t word = WordOf(loan, bytes, batch);
+    const uint64_t word = WordOf(loan.position, bytes, batch);
     if (first_word_ == 0) {
       first_word_ = word;
       series_ = tail_;
@@ -144,7 +155,9 @@ class SpscProducer : SpscSide<Access> {
   }
   // Forgets the series.
   void Rollback() {
-    if (std::exchange(first_word_, 0) != 0) tail_ = series_;
+    if (std::exchange(first_word_, 0) == 0) return;
+    tail_ = series_;
+    straight_end_ = 0;
   }
 
   // Bytes that are in the ring, as far as is known: no more than that.
@@ -157,8 +170,44 @@ class SpscProducer : SpscSide<Access> {
     cached_head_ = Access::Load(memory_.head, std::memory_order_acquire);
     return end + kFrameWord - cached_head_ <= memory_.capacity;
   }
-  uint64_t WordOf(const RawLoan& loan, uint64_t bytes, bool batch) const {
-    return bytes | kCommitted | (loan.position != tail_ ? kWrapped : 0) | (batch ? kBatch : 0);
+  uint64_t WordOf(uint64_t position, uint64_t bytes, bool batch) const {
+    return bytes | kCommitted | (position != tail_ ? kWrapped : 0) | (batch ? kBatch : 0);
+  }
+  [[gnu::noinline]] RawLoan ClaimSlowly(uint64_t bytes) {
+    const uint64_t size = FrameSize(bytes, memory_.alignment);
+    const uint64_t left = Side::LeftBeforeEnd(tail_);
+    const uint64_t start = size > left ? tail_ + left : tail_;
+    straight_end_ = 0;
+    if (!HasRoom(start + size)) return {};
+    if (start == tail_) {
+      const uint64_t room = cached_head_ + memory_.capacity - kFrameWord - tail_;
+      straight_end_ = tail_ + (room < left ? room : left);
+    }
+    return {Side::first_ + (start & Side::mask_) + kFrameWord, start, start + size};
+  }
+  [[gnu::noinline]] void CommitSlowly(uint64_t position, uint64_t bytes, bool batch) {
+    if (first_word_ != 0) {
+      Append({nullptr, position, 0}, bytes, batch);
+      return Flush();
+    }
+    const uint64_t start = tail_;
+    const uint64_t word = WordOf(position, bytes, batch);
+    tail_ = position + FrameSize(bytes, memory_.alignment);
+    PublishFrom(start, word);
+  }
+  // PublishFrom() for one frame before straight_end_.  What it needs is read before it writes: for all that a compiler
+  // knows, the ring's words are this object's.
+  [[gnu::always_inline]] void PublishStraight(uint64_t start, uint64_t end, uint64_t word) {
+    uint8_t* const first = Side::first_;
+    const uint64_t mask = Side::mask_;
+    const bool sleepers_possible = memory_.sleepers_possible;
+    const uint64_t next = end + (end - start);
+    const bool touch = next <= straight_end_;
+    const auto at = [=](uint64_t position) { return reinterpret_cast<uint64_t*>(first + (position & mask)); };
+    tail_ = end;
+    Access::Store(at(end), 0, std::memory_order_relaxed);
+    Publish<Access>(at(start), word, sleepers_possible);
+    if (touch) Access::Store(at(next), 0, std::memory_order_relaxed);
   }
   // Makes what lies from `start` to the tail visible.
   void PublishFrom(uint64_t start, uint64_t word) {
@@ -181,10 +230,11 @@ class SpscProducer : SpscSide<Access> {
     }
   }
 
-  uint64_t tail_ = 0;         // behind the last message, of the series as well
-  uint64_t cached_head_ = 0;  // not before the consumer's
-  uint64_t first_word_ = 0;   // of the series; 0: there is none
-  uint64_t series_ = 0;       // its start
+  uint64_t tail_ = 0;          // behind the last message, of the series as well
+  uint64_t cached_head_ = 0;   // not before the consumer's
+  uint64_t straight_end_ = 0;  // frames from the tail to here lie in one piece, and there is room for them; 0: ask
+  uint64_t first_word_ = 0;    // of the series; 0: there is none
+  uint64_t series_ = 0;        // its start
 };
 
 template <typename Access = HardwareAccess>
@@ -214,42 +264,98 @@ class SpscConsumer : SpscSide<Access> {
   }
 
   // The next message.  It stays until it is released; several may be out, and come back in any order.
-  ReadResult Read(RawView* view) {
-    const uint64_t word = Access::Load(Side::Word(next_), std::memory_order_acquire);
-    if ((word & kCommitted) == 0) return ReadResult::kEmpty;
-    uint64_t payload;
-    const uint64_t end = Side::FrameEnd(next_, word, &payload);
-    if (end == 0) return ReadResult::kCorrupt;
-    Access::Store(memory_.taken, end, std::memory_order_relaxed);
-    std::atomic_signal_fence(std::memory_order_seq_cst);  // said before anybody sees the message
-    *view = {Side::first_ + (payload & Side::mask_) + kFrameWord, static_cast<uint32_t>(word), (word & kBatch) != 0,
-             next_, end};
-    next_ = end;
+  [[gnu::always_inline]] ReadResult Read(RawView* view) {
+    const uint64_t start = next_;
+    const Plain frame = PlainAt(start);
+    if (frame.size == 0) [[unlikely]] {
+      if ((frame.word & kCommitted) == 0) return ReadResult::kEmpty;
+      RawView slow;
+      const ReadResult result = ReadSlowly(frame.word, &slow);
+      *view = {slow.data, slow.bytes, slow.batch, slow.position, slow.end};
+      return result;
+    }
+    HandOut(start + frame.size);
+    *view = {frame.payload, static_cast<uint32_t>(frame.word), false, start, start + frame.size};
     return ReadResult::kMessage;
   }
 
-  void Release(const RawView& view) {
-    if (view.position != head_) {
-      uint64_t* word = Side::Word(view.position);
-      Access::Store(word, Access::Load(word, std::memory_order_relaxed) | kReleased, std::memory_order_relaxed);
-      return;
+  // Read(), each(data, bytes) and Release() in one, for a message that lies in one piece and is no batch, where nothing
+  // else is out.  False: nothing was done; it may be that there is nothing.
+  template <typename Each>
+  [[gnu::always_inline]] bool Take(Each&& each) {
+    const uint64_t start = next_;
+    const Plain frame = PlainAt(start);
+    if (frame.size == 0 || start != head_) [[unlikely]]
+      return false;
+    const uint64_t end = start + frame.size;
+    uint64_t* const head = memory_.head;
+    const bool sleepers_possible = memory_.sleepers_possible;
+    HandOut(end);
+    head_ = end;
+    each(frame.payload, uint64_t{static_cast<uint32_t>(frame.word)});
+    Publish<Access>(head, end, sleepers_possible);
+    return true;
+  }
+
+  [[gnu::always_inline]] void Release(const RawView& view) {
+    if (view.position == head_ && view.end == next_) [[likely]] {
+      head_ = view.end;
+      return Publish<Access>(memory_.head, view.end, memory_.sleepers_possible);
     }
-    head_ = view.end;
-    while (head_ != next_) [[unlikely]] {
-        const uint64_t word = Access::Load(Side::Word(head_), std::memory_order_relaxed);
-        if ((word & kReleased) == 0) break;
-        uint64_t payload;
-        const uint64_t end = Side::FrameEnd(head_, word, &payload);
-        if (end == 0) break;  // somebody wrote over it: the ring stays full, nobody reads astray
-        head_ = end;
-      }
-    Publish<Access>(memory_.head, head_, memory_.sleepers_possible);
+    ReleaseSlowly(view.position, view.end);
   }
 
   bool Empty() const { return (Access::Load(Side::Word(next_), std::memory_order_acquire) & kCommitted) == 0; }
   uint64_t position() const { return next_; }
 
  private:
+  // A message that lies in one piece and is no batch; size 0: there is none at that position, look at the word.
+  struct Plain {
+    uint64_t word;
+    uint64_t size;  // of the frame
+    const uint8_t* payload;
+  };
+  [[gnu::always_inline]] Plain PlainAt(uint64_t position) const {
+    const uint8_t* const frame = Side::first_ + (position & Side::mask_);
+    const uint64_t word = Access::Load(reinterpret_cast<const uint64_t*>(frame), std::memory_order_acquire);
+    const uint64_t bytes = word ^ kCommitted;
+    const uint64_t size = FrameSize(bytes, memory_.alignment);
+    const bool plain = bytes <= UINT32_MAX && size <= Side::LeftBeforeEnd(position);
+    return {word, plain ? size : 0, frame + kFrameWord};
+  }
+  [[gnu::always_inline]] void HandOut(uint64_t end) {
+    Access::Store(memory_.taken, end, std::memory_order_relaxed);
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // said before anybody sees the message
+    next_ = end;
+  }
+  [[gnu::noinline]] ReadResult ReadSlowly(uint64_t word, RawView* view) {
+    const uint64_t start = next_;
+    uint64_t payload;
+    const uint64_t end = Side::FrameEnd(start, word, &payload);
+    if (end == 0) return ReadResult::kCorrupt;
+    HandOut(end);
+    *view = {Side::first_ + (payload & Side::mask_) + kFrameWord, static_cast<uint32_t>(word), (word & kBatch) != 0,
+             start, end};
+    return ReadResult::kMessage;
+  }
+  [[gnu::noinline]] void ReleaseSlowly(uint64_t position, uint64_t end) {
+    if (position != head_) {
+      uint64_t* word = Side::Word(position);
+      Access::Store(word, Access::Load(word, std::memory_order_relaxed) | kReleased, std::memory_order_relaxed);
+      return;
+    }
+    head_ = end;
+    while (head_ != next_) {
+      const uint64_t word = Access::Load(Side::Word(head_), std::memory_order_relaxed);
+      if ((word & kReleased) == 0) break;
+      uint64_t payload;
+      const uint64_t behind = Side::FrameEnd(head_, word, &payload);
+      if (behind == 0) break;  // somebody wrote over it: the ring stays full, nobody reads astray
+      head_ = behind;
+    }
+    Publish<Access>(memory_.head, head_, memory_.sleepers_possible);
+  }
+
   uint64_t next_ = 0;
   uint64_t head_ = 0;
 };
