@@ -89,16 +89,15 @@ void Consumer::ReleaseOfBatch(uint64_t position, uint32_t count) {
 
 Status Consumer::ReadSlowly(channel::RawView found, channel::RawView* raw) {
   if (batch_left_ == 0) {
-    channel::ReadResult result = channel::ReadResult::kMessage;
-    if (kind_ == RingKind::kMpsc) result = mpsc_->Read(&found);
-    if (kind_ == RingKind::kSlots) result = slots_->Read(&found);
-    if (kind_ == RingKind::kBroadcast) result = broadcast_->Read(&found);
-    if (result != channel::ReadResult::kMessage)
-      return result == channel::ReadResult::kEmpty ? Status::Empty : Status::Corrupt;
     if (!found.batch) {
-      if (counts_ != nullptr) Count(1, found.bytes);
-      *raw = found;
-      return Status::Ok;
+      const channel::ReadResult result = ReadOther(raw);
+      if (result != channel::ReadResult::kMessage)
+        return result == channel::ReadResult::kEmpty ? Status::Empty : Status::Corrupt;
+      if (!raw->batch) {
+        if (counts_ != nullptr) Count(1, raw->bytes);
+        return Status::Ok;
+      }
+      found = *raw;
     }
     // If it makes no sense, nobody is to give it back: the ring stays full there.
     if (const Status status = OpenBatch(found); status != Status::Ok) return status;
@@ -107,6 +106,12 @@ Status Consumer::ReadSlowly(channel::RawView found, channel::RawView* raw) {
   SetBatchLeft(batch_left_ - 1);
   if (counts_ != nullptr) Count(1, raw->bytes);
   return Status::Ok;
+}
+
+channel::ReadResult Consumer::ReadOther(channel::RawView* raw) {
+  if (kind_ == RingKind::kMpsc) return mpsc_->Read(raw);
+  if (kind_ == RingKind::kSlots) return slots_->Read(raw);
+  return broadcast_->Read(raw);
 }
 
 Status Consumer::ReadWaiting(uint64_t deadline, channel::RawView* raw) {

@@ -66,6 +66,7 @@ Geometry Geometry::For(const ChannelOptions& options) {
     if (count * geometry.stride > geometry.capacity) count /= 2;
     if (count < 2) count = 2;
     geometry.capacity = count * geometry.stride;
+    geometry.ring_offset += RoundUp(count * sizeof(uint64_t), 64);
     slack = 0;
   }
   geometry.file_bytes = RoundUp(geometry.ring_offset + geometry.capacity + slack, kPage);
@@ -101,7 +102,7 @@ std::string Geometry::Fault() const {
     return "its slots have an impossible size";
   }
   if (!slots && stride != 0) return "it has slots where there are none";
-  uint64_t descriptors = 0;
+  uint64_t descriptors = slots ? RoundUp(capacity / stride * sizeof(uint64_t), 64) : 0;
   if (mode == MEMTALLY_CHANNEL_MPSC) {
     if (!std::has_single_bit(descriptor_count)) return "it has an impossible number of descriptors";
     descriptors = uint64_t{descriptor_count} * 16;
@@ -292,6 +293,7 @@ MpscMemory Segment::Mpsc() const {
 
 SlotsMemory Segment::Slots() const {
   return {.slots = reinterpret_cast<uint8_t*>(base_ + geometry_.ring_offset),
+          .freed = reinterpret_cast<uint64_t*>(base_ + MEMTALLY_CHANNEL_DATA_OFFSET),
           .count = geometry_.capacity / geometry_.stride,
           .stride = geometry_.stride,
           .enqueue = &header_->tail,

@@ -23,6 +23,7 @@ constexpr uint64_t kMostRuns = 5'000'000;
 struct alignas(64) Memory {
   std::array<uint64_t, 24> ring;
   std::array<uint64_t, 16> descriptors;
+  std::array<uint64_t, 2> freed;
   uint64_t head, taken, tail, dequeue;
   std::array<uint64_t, 3> claims;
   std::array<uint64_t, 4> cursors;
@@ -182,6 +183,7 @@ TEST(Interleavings, ConsumerDiesWithinABatch) {
                         SpscProducer<ExplorerAccess> producer(ring());
                         const BatchShape shape = BatchShape::Of(8, 4, 8);
                         const RawLoan loan = producer.Claim(shape.bytes());
+                        if (loan.data == nullptr) return explorer.Fail("an empty ring is full");
                         shape.Write(loan.data);
                         for (uint64_t i = 0; i < 4; ++i) {
                           explorer.WritePlain(Words(loan.data + shape.first + i * shape.stride), i + 1);
@@ -323,6 +325,7 @@ TEST(Interleavings, Slots) {
     Explorer explorer;
     Explorer::Scenario scenario = Empty();
     const SlotsMemory slots{.slots = reinterpret_cast<uint8_t*>(memory.ring.data()),
+                            .freed = memory.freed.data(),
                             .count = 2,
                             .stride = 24,
                             .enqueue = &memory.tail,
@@ -367,6 +370,7 @@ TEST(Interleavings, SlotsSeveralAtOnce) {
   Explorer explorer;
   Explorer::Scenario scenario = Empty();
   const SlotsMemory slots{.slots = reinterpret_cast<uint8_t*>(memory.ring.data()),
+                          .freed = memory.freed.data(),
                           .count = 2,
                           .stride = 24,
                           .enqueue = &memory.tail,

@@ -20,7 +20,7 @@ enum {
   MEMTALLY_CHANNEL_HEADER_BYTES = 4096,
   MEMTALLY_CHANNEL_PARTICIPANTS = 128,
   MEMTALLY_CHANNEL_PARTICIPANT_BYTES = 256,
-  /* where descriptors (MPSC) or the ring begin */
+  /* where descriptors (MPSC), words that say which slots are free (SPMC, MPMC), or the ring begin */
   MEMTALLY_CHANNEL_DATA_OFFSET = 4096 + 128 * 256
 };
 

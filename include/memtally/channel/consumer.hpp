@@ -156,6 +156,7 @@ class alignas(128) Consumer {
   }
   // The same for a batch that was found, the next message of an open batch, and other rings.
   Status ReadSlowly(channel::RawView found, channel::RawView* raw);
+  channel::ReadResult ReadOther(channel::RawView* raw);
   [[gnu::always_inline]] void Release(channel::RawView raw) {
     if (raw.batch) [[unlikely]]
       return ReleaseOfBatch(raw.position, 1);

@@ -71,6 +71,12 @@ class SpscSide {
         first_(memory.bytes + (memory.alignment == 64 ? 64 - kFrameWord : 0)) {}
 
   uint64_t* Word(uint64_t position) const { return reinterpret_cast<uint64_t*>(first_ + (position & mask_)); }
+  // Of the frame at `position`.  Never null, and compilers may know it.
+  uint8_t* Payload(uint64_t position) const {
+    uint8_t* const payload = first_ + (position & mask_) + kFrameWord;
+    if (payload == nullptr) __builtin_unreachable();
+    return payload;
+  }
   uint64_t LeftBeforeEnd(uint64_t position) const { return memory_.capacity - (position & mask_); }
   // Where the frame at `position` ends; 0 if its word makes no sense.  *payload: position of the frame with the
   // payload.
@@ -113,7 +119,7 @@ class SpscProducer : SpscSide<Access> {
   [[gnu::always_inline]] RawLoan Claim(uint64_t bytes) {
     const uint64_t end = tail_ + FrameSize(bytes, memory_.alignment);
     if (end <= straight_end_) [[likely]]
-      return {Side::first_ + (tail_ & Side::mask_) + kFrameWord, tail_, end};
+      return {Side::Payload(tail_), tail_, end};
     const RawLoan slow = ClaimSlowly(bytes);
     return {slow.data, slow.position, slow.end};
   }
@@ -134,7 +140,7 @@ class SpscProducer : SpscSide<Access> {
     const uint64_t end = start + FrameSize(bytes, memory_.alignment);
     if (end > straight_end_) [[unlikely]]
       return false;
-    fill(Side::first_ + (start & Side::mask_) + kFrameWord);
+    fill(Side::Payload(start));
     PublishStraight(start, end, bytes | kCommitted | (batch ? kBatch : 0));
     return true;
   }
@@ -183,7 +189,7 @@ class SpscProducer : SpscSide<Access> {
       const uint64_t room = cached_head_ + memory_.capacity - kFrameWord - tail_;
       straight_end_ = tail_ + (room < left ? room : left);
     }
-    return {Side::first_ + (start & Side::mask_) + kFrameWord, start, start + size};
+    return {Side::Payload(start), start, start + size};
   }
   [[gnu::noinline]] void CommitSlowly(uint64_t position, uint64_t bytes, bool batch) {
     if (first_word_ != 0) {
@@ -253,8 +259,8 @@ class SpscConsumer : SpscSide<Access> {
       if (end == 0) break;
       if ((word & kReleased) == 0) {
         bool rest;
-        const uint64_t more = AbandonedIn<Access>(Side::first_ + (payload & Side::mask_) + kFrameWord,
-                                                  static_cast<uint32_t>(word), (word & kBatch) != 0, &rest);
+        const uint64_t more =
+            AbandonedIn<Access>(Side::Payload(payload), static_cast<uint32_t>(word), (word & kBatch) != 0, &rest);
         if (abandoned != nullptr) *abandoned += more;
         if (rest) break;
       }
@@ -334,8 +340,7 @@ class SpscConsumer : SpscSide<Access> {
     const uint64_t end = Side::FrameEnd(start, word, &payload);
     if (end == 0) return ReadResult::kCorrupt;
     HandOut(end);
-    *view = {Side::first_ + (payload & Side::mask_) + kFrameWord, static_cast<uint32_t>(word), (word & kBatch) != 0,
-             start, end};
+    *view = {Side::Payload(payload), static_cast<uint32_t>(word), (word & kBatch) != 0, start, end};
     return ReadResult::kMessage;
   }
   [[gnu::noinline]] void ReleaseSlowly(uint64_t position, uint64_t end) {

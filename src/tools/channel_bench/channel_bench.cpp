@@ -132,6 +132,7 @@ nlohmann::json MeasureChannels(bool quick, const std::string& only,
       MeasureRoundTrip("ipc", OptionsFor(ChannelMode::SPSC, false, 56, WaitStrategy::Park), 56, quick ? 1'000 : 5'000);
   document["line_rtt_ns"] = line.p50_ns;
   document["line_rtt_p99_ns"] = line.p99_ns;
+  document["line_pair_rtt_ns"] = MeasureLinePair(rounds).p50_ns;
   document["futex_rtt_ns"] = futex.p50_ns;
   document["ipc_parked_rtt_ns"] = parked.p50_ns;
   std::vector<double> loans(quick ? 3 : 7);
@@ -163,6 +164,7 @@ std::string ChannelBenchTable(const nlohmann::json& document) {
   const auto number = [&](const char* name) { return document.at(name).get<double>(); };
   std::string text;
   text += fmt::format("{:<52}{:>10.0f}\n", "a cache line there and back, ns", number("line_rtt_ns"));
+  text += fmt::format("{:<52}{:>10.0f}\n", "  two lines, one each way, ns", number("line_pair_rtt_ns"));
   text += fmt::format("{:<52}{:>10.0f}\n", "memory SPSC, 56 bytes there and back, p50 ns",
                       number("memory_spsc_56_byte_rtt_p50_ns"));
   text += fmt::format("{:<52}{:>10.0f}\n", "  p99 ns", number("memory_spsc_56_byte_rtt_p99_ns"));

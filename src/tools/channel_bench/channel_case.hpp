@@ -27,8 +27,11 @@ struct RoundTrip {
 // There and back over two channels, one message at a time; each round is timed by itself.
 // "memory": between threads; "ipc": between two processes.
 RoundTrip MeasureRoundTrip(const std::string& transport, const ChannelOptions& options, size_t bytes, uint64_t rounds);
-// The same with nothing but a cache line; and with nothing but two futexes (between two processes).
+// The same with nothing but a cache line that both write to; with one line each way, as a channel has (what only one
+// side writes cannot wander with the turn, so that is the limit of every channel); and with nothing but two futexes
+// (between two processes).
 RoundTrip MeasureLine(uint64_t rounds);
+RoundTrip MeasureLinePair(uint64_t rounds);
 RoundTrip MeasureFutex(uint64_t rounds);
 
 // Options of a channel that holds about QueueLength(bytes) messages.

@@ -118,27 +118,42 @@ RoundTrip MeasureRoundTrip(const std::string& transport, const ChannelOptions& o
   return Between(FreshName(transport), FreshName(transport), options, bytes, rounds, transport == "ipc");
 }
 
-RoundTrip MeasureLine(uint64_t rounds) {
-  struct alignas(128) Line {
-    std::atomic<uint64_t> word{0};
-  } line;
+namespace {
+
+RoundTrip BetweenWords(uint64_t rounds, std::atomic<uint64_t>* there, std::atomic<uint64_t>* back) {
   cpu_set_t before;
   sched_getaffinity(0, sizeof(before), &before);
-  std::thread other([&line, rounds] {
+  std::thread other([=] {
     pin_thread(1 % static_cast<int>(std::thread::hardware_concurrency()));
     for (uint64_t i = 0; i < rounds; ++i) {
-      while (line.word.load(std::memory_order_acquire) != 2 * i + 1) channel::Pause();
-      line.word.store(2 * i + 2, std::memory_order_release);
+      while (there->load(std::memory_order_acquire) != 2 * i + 1) channel::Pause();
+      back->store(2 * i + 2, std::memory_order_release);
     }
   });
   pin_thread(0);
   const RoundTrip result = TimeRounds(rounds, [&](uint64_t i) {
-    line.word.store(2 * i + 1, std::memory_order_release);
-    while (line.word.load(std::memory_order_acquire) != 2 * i + 2) channel::Pause();
+    there->store(2 * i + 1, std::memory_order_release);
+    while (back->load(std::memory_order_acquire) != 2 * i + 2) channel::Pause();
   });
   sched_setaffinity(0, sizeof(before), &before);
   other.join();
   return result;
+}
+
+struct alignas(128) Line {
+  std::atomic<uint64_t> word{0};
+};
+
+}  // namespace
+
+RoundTrip MeasureLine(uint64_t rounds) {
+  Line line;
+  return BetweenWords(rounds, &line.word, &line.word);
+}
+
+RoundTrip MeasureLinePair(uint64_t rounds) {
+  Line lines[2];
+  return BetweenWords(rounds, &lines[0].word, &lines[1].word);
 }
 
 RoundTrip MeasureFutex(uint64_t rounds) {
