@@ -442,6 +442,44 @@ TEST_P(BothTransports, BatchesArriveWhole) {
 }
 
 // Batches of one size among single messages, read one by one, several at once, and given back in any order.
+// Several that are received at once behind a view that is still out come back when it does, all of them.
+TEST_P(BothTransports, WhatIsReceivedBehindAViewComesBack) {
+  for (const auto& [mode, pattern] : {std::pair{ChannelMode::SPSC, Pattern::Queue},
+                                      {ChannelMode::MPSC, Pattern::Queue},
+                                      {ChannelMode::MPMC, Pattern::Queue},
+                                      {ChannelMode::SPMC, Pattern::Broadcast}}) {
+    if (mode == ChannelMode::MPMC && std::string(GetParam()) == "ipc") continue;
+    ChannelOptions options;
+    options.bytes = 4096;
+    options.mode = mode;
+    options.pattern = pattern;
+    const auto channel = create_channel(uri_, options);
+    const auto producer = channel->make_producer();
+    const auto consumer = channel->make_consumer();
+    ASSERT_NE(producer, nullptr);
+    ASSERT_NE(consumer, nullptr);
+    uint64_t next = 0;
+    const auto check = [&](const std::byte* data, size_t) {
+      EXPECT_EQ(memcmp(data, &next, 8), 0) << next;
+      ++next;
+    };
+    uint64_t sent = 0;
+    for (int round = 0; round < 300; ++round) {
+      for (int i = 0; i < 6; ++i, ++sent) {
+        const std::array<uint64_t, 4> value{sent};
+        ASSERT_EQ(producer->try_send(value.data(), 8 + sent % 20), Status::Ok) << "the ring lost room";
+      }
+      const View first = consumer->try_receive();
+      ASSERT_TRUE(first);
+      check(first.data(), first.size());
+      const View second = consumer->try_receive();
+      ASSERT_TRUE(second);
+      check(second.data(), second.size());
+      EXPECT_EQ(consumer->receive_batch(4, check), 4u);
+    }
+  }
+}
+
 TEST_P(BothTransports, BatchesOfOneSizeAreMessages) {
   struct Kind {
     ChannelMode mode;

@@ -218,11 +218,14 @@ class MpscConsumer : MpscGeometry {
     return ReadResult::kEmpty;
   }
 
+  // Of one message, or of several that were read one after the other: position of the first, end of the last.
   void Release(const RawView& view) {
     const MpscPlace start = MpscPlace::Of(view.position);
     if (start.index != head_.index) {
-      uint64_t* word = Descriptor(start.index);
-      Access::Store(word, Access::Load(word, std::memory_order_relaxed) | kReleasedEarly, std::memory_order_relaxed);
+      for (uint32_t index = start.index; index != MpscPlace::Of(view.end).index; ++index) {
+        uint64_t* word = Descriptor(index);
+        Access::Store(word, Access::Load(word, std::memory_order_relaxed) | kReleasedEarly, std::memory_order_relaxed);
+      }
       return;
     }
     MpscPlace head = MpscPlace::Of(view.end);

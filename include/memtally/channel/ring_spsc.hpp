@@ -303,6 +303,7 @@ class SpscConsumer : SpscSide<Access> {
     return true;
   }
 
+  // Of one message, or of several that were read one after the other: position of the first, end of the last.
   [[gnu::always_inline]] void Release(const RawView& view) {
     if (view.position == head_ && view.end == next_) [[likely]] {
       head_ = view.end;
@@ -345,8 +346,15 @@ class SpscConsumer : SpscSide<Access> {
   }
   [[gnu::noinline]] void ReleaseSlowly(uint64_t position, uint64_t end) {
     if (position != head_) {
-      uint64_t* word = Side::Word(position);
-      Access::Store(word, Access::Load(word, std::memory_order_relaxed) | kReleased, std::memory_order_relaxed);
+      while (position < end) {
+        uint64_t* const place = Side::Word(position);
+        const uint64_t word = Access::Load(place, std::memory_order_relaxed);
+        uint64_t payload;
+        const uint64_t behind = Side::FrameEnd(position, word, &payload);
+        if (behind == 0) return;  // somebody wrote over it: the ring stays full, nobody reads astray
+        Access::Store(place, word | kReleased, std::memory_order_relaxed);
+        position = behind;
+      }
       return;
     }
     head_ = end;
@@ -355,7 +363,7 @@ class SpscConsumer : SpscSide<Access> {
       if ((word & kReleased) == 0) break;
       uint64_t payload;
       const uint64_t behind = Side::FrameEnd(head_, word, &payload);
-      if (behind == 0) break;  // somebody wrote over it: the ring stays full, nobody reads astray
+      if (behind == 0) break;  // as above
       head_ = behind;
     }
     Publish<Access>(memory_.head, head_, memory_.sleepers_possible);
