@@ -45,7 +45,7 @@ Producer::Producer(std::shared_ptr<Segment> segment)
       room_event_(segment->RoomEvent()),
       segment_(std::move(segment)) {
   max_bytes_ = segment_->geometry().MaxMessageBytes();
-  SetLoanOpen(false);
+  SetOpen(false);
 }
 
 std::unique_ptr<Producer> Producer::Join(const std::shared_ptr<Segment>& segment, Status* status) {
@@ -119,7 +119,7 @@ Status Producer::CopySlowly(const void* data, size_t bytes, bool never_wait) {
 }
 
 void Producer::Abort(channel::RawLoan loan) {
-  SetLoanOpen(false);
+  SetOpen(false);
   if (kind_ == RingKind::kMpsc) mpsc_->Abort(loan);
   if (kind_ == RingKind::kSlots) slots_->Abort(loan);
   if (kind_ != RingKind::kSpsc && sleepers_possible_) data_event_.Wake();
@@ -139,12 +139,12 @@ BatchLoan Producer::LendBatch(size_t bytes, size_t count, bool never_wait) {
   if (loan.status_ != Status::Ok) return loan;
   if (kind_ == RingKind::kSlots) loan.shape_.count = static_cast<uint32_t>(loan.raw_.end - loan.raw_.position);
   loan.producer_ = this;
-  SetLoanOpen(true);
+  SetOpen(true);
   return loan;
 }
 
 void Producer::CommitBatch(const channel::RawLoan& raw, channel::BatchShape shape, size_t count) {
-  SetLoanOpen(false);
+  SetOpen(false);
   if (kind_ == RingKind::kSlots) {
     const uint64_t cut = raw.position + count;
     slots_->Commit({raw.data, raw.position, cut}, shape.message_bytes);

@@ -3,9 +3,9 @@
 // What both sides of a channel share.
 //
 // Producer and Consumer are each for one thread at a time.  What a message costs is in their headers and in the rings;
-// waiting, joining and leaving are not.  A processor can have some hundred instructions and some ten stores on their
-// way at once, while the lines of the ring travel; so every instruction and store of a message more is a message less
-// that is on its way.  Hence, in both:
+// waiting, joining and leaving are not.  A processor keeps a few hundred instructions and a few dozen stores in flight
+// while the ring's lines travel; so every instruction and store of a message more means fewer messages on their way.
+// Hence, in both:
 //   - The short way, of a channel for one producer and one consumer with nothing open, is inlined and asks one question
 //     for all that is rare.
 //   - What is rare is out of line, and is given words and no objects: a loan that lives in memory for one way through a

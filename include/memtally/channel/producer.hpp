@@ -131,7 +131,7 @@ class alignas(128) Producer {
       const channel::RawLoan loan = spsc_.Claim(bytes);
       if (loan.data == nullptr) return nullptr;
       spsc_.Append(loan, bytes);
-      claimable_bytes_ = 0;
+      SetOpen(true);
       ++batch_messages_;
       batch_bytes_ += bytes;
       return reinterpret_cast<std::byte*>(loan.data);
@@ -139,8 +139,8 @@ class alignas(128) Producer {
     publish();
     batch_ = Claim(bytes);
     if (batch_.data != nullptr) {
+      SetOpen(true);
       batch_messages_ = 1;
-      claimable_bytes_ = 0;
       batch_bytes_ = bytes;
     }
     return reinterpret_cast<std::byte*>(batch_.data);
@@ -152,7 +152,7 @@ class alignas(128) Producer {
     } else {
       Commit(batch_, batch_bytes_);
     }
-    SetLoanOpen(false);
+    SetOpen(false);
     Published(std::exchange(batch_messages_, 0), std::exchange(batch_bytes_, 0));
   }
 
@@ -167,7 +167,8 @@ class alignas(128) Producer {
 
   bool CanClaim(size_t bytes) const { return bytes < claimable_bytes_ && !Stopped(); }
   bool LoanOpen() const { return claimable_bytes_ == 0 && batch_messages_ == 0; }
-  void SetLoanOpen(bool open) { claimable_bytes_ = open ? 0 : max_bytes_ + 1; }
+  // A loan, or a series, is open from now on, or no longer.
+  void SetOpen(bool open) { claimable_bytes_ = open ? 0 : max_bytes_ + 1; }
   bool Stopped() const { return std::atomic_ref<uint32_t>(header_->stopped).load(std::memory_order_relaxed) != 0; }
   // `slots`: for SPMC and MPMC, how many at most.
   [[gnu::always_inline]] channel::RawLoan Claim(size_t bytes, size_t slots = 1) {
@@ -203,7 +204,7 @@ class alignas(128) Producer {
     loan.status_ = Status::Ok;
     loan.bytes_ = bytes;
     loan.producer_ = this;
-    SetLoanOpen(true);
+    SetOpen(true);
     return loan;
   }
   [[gnu::always_inline]] Status Copy(const void* data, size_t bytes, bool never_wait) {
@@ -258,7 +259,7 @@ inline Loan& Loan::operator=(Loan&& other) noexcept {
 [[gnu::always_inline]] inline Status Loan::commit(size_t bytes) {
   if (raw_.data == nullptr) return status_;
   if (bytes > bytes_) return Status::TooLarge;
-  producer_->SetLoanOpen(false);
+  producer_->SetOpen(false);
   producer_->Commit(raw_, bytes);
   producer_->Published(1, bytes);
   raw_.data = nullptr;
