@@ -60,12 +60,7 @@ void Consumer::ReleaseOther(uint64_t position, uint64_t end) {
   broadcast_->Release(raw);
 }
 
-void Consumer::Count(uint64_t messages, uint64_t bytes) {
-  const uint64_t before = std::atomic_ref<uint64_t>(counts_->messages).load(std::memory_order_relaxed);
-  channel::Add(&counts_->messages, messages);
-  channel::Add(&counts_->bytes, bytes);
-  if (before == 0 || (before ^ (before + messages)) >= 64) channel::Raise(&counts_->last_time_ns, channel::CoarseNs());
-}
+void Consumer::Count(uint64_t messages, uint64_t bytes) { channel::CountMessages(counts_, messages, bytes); }
 
 Status Consumer::OpenBatch(channel::RawView batch) {
   channel::BatchReader<> reader;

@@ -85,12 +85,8 @@ void Producer::CommitOther(uint8_t* data, uint64_t position, uint64_t end, size_
 }
 
 void Producer::Count(uint64_t messages, uint64_t bytes) {
-  const uint64_t before = std::atomic_ref<uint64_t>(counts_->messages).load(std::memory_order_relaxed);
-  channel::Add(&counts_->messages, messages);
-  channel::Add(&counts_->bytes, bytes);
-  // The time and the level are taken at every 64th message, and whenever there was no room.
-  if (before != 0 && (before ^ (before + messages)) < 64) return;
-  channel::Raise(&counts_->last_time_ns, channel::CoarseNs());
+  // The level is taken then, and whenever there was no room.
+  if (!channel::CountMessages(counts_, messages, bytes)) return;
   uint64_t used = 0;
   if (kind_ == RingKind::kSpsc) used = spsc_.Used();
   if (kind_ == RingKind::kMpsc) {

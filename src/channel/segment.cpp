@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/proc.hpp"
+#include "channel/counting.hpp"
 
 namespace memtally::channel {
 
@@ -40,6 +41,13 @@ int Most(uint32_t mode, uint32_t role) {
   return MEMTALLY_CHANNEL_PARTICIPANTS;
 }
 
+// Behind the descriptors (MPSC), or the words that say which slots are free.
+uint64_t RingOffset(const Geometry& geometry) {
+  const uint64_t slots = geometry.stride == 0 ? 0 : geometry.capacity / geometry.stride;
+  return MEMTALLY_CHANNEL_DATA_OFFSET + uint64_t{geometry.descriptor_count} * 16 +
+         RoundUp(slots * sizeof(uint64_t), 64);
+}
+
 }  // namespace
 
 Geometry Geometry::For(const ChannelOptions& options) {
@@ -54,11 +62,9 @@ Geometry Geometry::For(const ChannelOptions& options) {
   geometry.alignment = options.alignment;
   const uint64_t wanted = options.bytes == 0 ? 1024 * 1024 : options.bytes;
   geometry.capacity = std::bit_ceil(wanted < kLeastBytes ? kLeastBytes : wanted);
-  geometry.ring_offset = MEMTALLY_CHANNEL_DATA_OFFSET;
   uint64_t slack = 64;  // for the shift of frames whose payloads are aligned to 64 bytes
   if (geometry.mode == MEMTALLY_CHANNEL_MPSC) {
     geometry.descriptor_count = static_cast<uint32_t>(geometry.capacity / 64);
-    geometry.ring_offset += uint64_t{geometry.descriptor_count} * 16;
   }
   if (geometry.mode == MEMTALLY_CHANNEL_SPMC || geometry.mode == MEMTALLY_CHANNEL_MPMC) {
     geometry.stride = RoundUp(options.message_bytes + kSlotHeader, 64);
@@ -66,9 +72,9 @@ Geometry Geometry::For(const ChannelOptions& options) {
     if (count * geometry.stride > geometry.capacity) count /= 2;
     if (count < 2) count = 2;
     geometry.capacity = count * geometry.stride;
-    geometry.ring_offset += RoundUp(count * sizeof(uint64_t), 64);
     slack = 0;
   }
+  geometry.ring_offset = RingOffset(geometry);
   geometry.file_bytes = RoundUp(geometry.ring_offset + geometry.capacity + slack, kPage);
   return geometry;
 }
@@ -102,14 +108,12 @@ std::string Geometry::Fault() const {
     return "its slots have an impossible size";
   }
   if (!slots && stride != 0) return "it has slots where there are none";
-  uint64_t descriptors = slots ? RoundUp(capacity / stride * sizeof(uint64_t), 64) : 0;
   if (mode == MEMTALLY_CHANNEL_MPSC) {
     if (!std::has_single_bit(descriptor_count)) return "it has an impossible number of descriptors";
-    descriptors = uint64_t{descriptor_count} * 16;
   } else if (descriptor_count != 0) {
     return "it has descriptors where there are none";
   }
-  if (ring_offset != MEMTALLY_CHANNEL_DATA_OFFSET + descriptors) return "its ring is in the wrong place";
+  if (ring_offset != RingOffset(*this)) return "its ring is in the wrong place";
   if (file_bytes != RoundUp(ring_offset + capacity + (slots ? 0 : 64), kPage)) return "it has the wrong size";
   return "";
 }
@@ -201,17 +205,12 @@ void Segment::FoldCounts(int slot) {
   const auto take = [](uint64_t* from) {
     return std::atomic_ref<uint64_t>(*from).exchange(0, std::memory_order_relaxed);
   };
-  const auto raise = [](uint64_t* word, uint64_t value) {
-    if (std::atomic_ref<uint64_t>(*word).load(std::memory_order_relaxed) < value) {
-      std::atomic_ref<uint64_t>(*word).store(value, std::memory_order_relaxed);
-    }
-  };
   Add(&sum->messages, take(&one->counts.messages));
   Add(&sum->bytes, take(&one->counts.bytes));
   Add(&sum->waits, take(&one->counts.waits));
   Add(&sum->drops, take(&one->counts.drops) + take(&one->missed));
-  raise(&sum->high_water, take(&one->counts.high_water));
-  raise(&sum->last_time_ns, take(&one->counts.last_time_ns));
+  Raise(&sum->high_water, take(&one->counts.high_water));
+  Raise(&sum->last_time_ns, take(&one->counts.last_time_ns));
 }
 
 void Segment::Bury(int slot) {

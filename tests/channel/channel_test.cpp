@@ -441,7 +441,6 @@ TEST_P(BothTransports, BatchesArriveWhole) {
   }
 }
 
-// Batches of one size among single messages, read one by one, several at once, and given back in any order.
 // Several that are received at once behind a view that is still out come back when it does, all of them.
 TEST_P(BothTransports, WhatIsReceivedBehindAViewComesBack) {
   for (const auto& [mode, pattern] : {std::pair{ChannelMode::SPSC, Pattern::Queue},
@@ -480,6 +479,7 @@ TEST_P(BothTransports, WhatIsReceivedBehindAViewComesBack) {
   }
 }
 
+// Batches of one size among single messages, read one by one, several at once, and given back in any order.
 TEST_P(BothTransports, BatchesOfOneSizeAreMessages) {
   struct Kind {
     ChannelMode mode;

@@ -15,7 +15,6 @@
 //     two of them that were made one after the other.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 
@@ -33,11 +32,6 @@ enum class RingKind : uint8_t { kSpsc, kMpsc, kSlots, kBroadcast };
 // Deadlines are on CLOCK_MONOTONIC.
 inline constexpr uint64_t kForever = ~0ull;
 uint64_t DeadlineAfter(std::chrono::nanoseconds timeout);
-
-inline void Add(uint64_t* counter, uint64_t more) {
-  const std::atomic_ref<uint64_t> word(*counter);
-  word.store(word.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
-}
 
 }  // namespace channel
 }  // namespace memtally

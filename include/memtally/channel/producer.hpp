@@ -3,6 +3,7 @@
 // Producer, and the loans that it gives.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

@@ -104,10 +104,6 @@ class SlotRing {
     const uint64_t number = Access::Load(memory_.dequeue, std::memory_order_relaxed);
     return Ahead(Sequence(number), number + 1) < 0;
   }
-  bool Full() const {
-    const uint64_t number = Access::Load(memory_.enqueue, std::memory_order_relaxed);
-    return Ahead(Freed(number), number) < 0;
-  }
   uint64_t Used() const {
     return Access::Load(memory_.enqueue, std::memory_order_relaxed) -
            Access::Load(memory_.dequeue, std::memory_order_relaxed);

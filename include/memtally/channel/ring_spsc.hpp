@@ -323,12 +323,11 @@ class SpscConsumer : SpscSide<Access> {
     const uint8_t* payload;
   };
   [[gnu::always_inline]] Plain PlainAt(uint64_t position) const {
-    const uint8_t* const frame = Side::first_ + (position & Side::mask_);
-    const uint64_t word = Access::Load(reinterpret_cast<const uint64_t*>(frame), std::memory_order_acquire);
+    const uint64_t word = Access::Load(Side::Word(position), std::memory_order_acquire);
     const uint64_t bytes = word ^ kCommitted;
     const uint64_t size = FrameSize(bytes, memory_.alignment);
     const bool plain = bytes <= UINT32_MAX && size <= Side::LeftBeforeEnd(position);
-    return {word, plain ? size : 0, frame + kFrameWord};
+    return {word, plain ? size : 0, Side::Payload(position)};
   }
   [[gnu::always_inline]] void HandOut(uint64_t end) {
     Access::Store(memory_.taken, end, std::memory_order_relaxed);
