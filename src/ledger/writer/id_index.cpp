@@ -10,6 +10,19 @@ constexpr size_t kFirstLines = 64;
 constexpr size_t kLineBytes = 64;
 }  // namespace
 
+void IdIndex::Table::Hide() {
+  __atomic_store_n(&lines, nullptr, __ATOMIC_RELAXED);
+  __atomic_thread_fence(__ATOMIC_RELEASE);
+}
+
+void IdIndex::Table::Show(const Table& other) {
+  Hide();
+  Table hidden = other;
+  hidden.lines = nullptr;
+  *this = hidden;
+  __atomic_store_n(&lines, other.lines, __ATOMIC_RELEASE);
+}
+
 bool IdIndex::MakeTable(Table* table, size_t line_count, uint32_t slot_limit) {
   line_count = RoundUpToPages(line_count * kLineBytes) / kLineBytes;
   void* lines = MapPages(line_count * kLineBytes);
@@ -66,9 +79,9 @@ bool IdIndex::StartGrowing(uint32_t slot_limit) {
   size_t lines = current_.line_count == 0 ? kFirstLines : size_t{current_.line_count} + current_.line_count / 2;
   Table bigger;
   if (!MakeTable(&bigger, lines, slot_limit)) return false;
-  old_ = current_;
-  current_ = bigger;
   moved_slots_ = 0;
+  old_.Show(current_);  // first: what is in current_ is found throughout
+  current_.Show(bigger);
   return true;
 }
 
@@ -80,11 +93,13 @@ bool IdIndex::MoveSome(uint32_t count, uint32_t slots_used, HashOfSlot hash_of, 
     const Place old_place = FindSlot(old_, hash, moved_slots_);
     if (!old_place) continue;
     if (!InsertInto(&current_, hash, moved_slots_)) return false;
+    __atomic_thread_fence(__ATOMIC_RELEASE);  // a forked child finds it in one or the other
     Erase(old_place);
   }
   if (moved_slots_ >= slots_used) {
-    UnmapPages(old_.lines, size_t{old_.line_count} * kLineBytes);
-    old_ = Table{};
+    uint32_t* const lines = old_.lines;
+    old_.Hide();
+    UnmapPages(lines, size_t{old_.line_count} * kLineBytes);
   }
   return true;
 }

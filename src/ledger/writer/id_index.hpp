@@ -17,7 +17,8 @@
 // An entry is there for each live slot, so the number of slots ever used bounds the number of entries, and only a slot
 // that was never used before can make the table grow.
 //
-// Not thread-safe; the lane's lock guards it.
+// Not thread-safe; the lane's lock guards it.  But a forked child may Find in its copy, which is of any moment within
+// any call of another thread: a table is there, its `lines` not null, only while all of it is, and its memory too.
 #pragma once
 
 #include <cstddef>
@@ -106,6 +107,10 @@ class IdIndex {
     uint32_t fingerprint_one = 0;   // the lowest of them
     uint32_t slot_limit = 0;        // slots that fit
     size_t limit = 0;               // slots in use before it grows
+
+    // Becomes `other` or goes away, as a forked child may see it: never half.
+    void Show(const Table& other);
+    void Hide();
   };
 
   static uint32_t HomeLine(const Table& table, uint64_t hash) {
