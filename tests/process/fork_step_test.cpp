@@ -3,7 +3,6 @@
 // Every instruction of a tracker's call is a moment at which another thread may fork.  The processor traps after each
 // one of the calls in which tables grow, move and go away, and there the process forks: the child, whose copies of the
 // parent's tables are of that very moment, frees what it inherited, and must recognise all of it.
-#include <dlfcn.h>
 #include <link.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -55,8 +54,8 @@ void FindLibrary() {
   REQUIRE(g_stepping.library_begin != 0);
 }
 
-// In the child: frees buffers that were allocated before the call that the fork interrupted, another sixteenth of them at
-// each fork.
+// In the child: frees buffers that were allocated before the call that the fork interrupted, another sixteenth of them
+// at each fork.
 void FreeWhatWasInherited() {
   uint64_t frees = 0;
   for (uint64_t id = g_stepping.steps % 16; id < g_stepping.call; id += 16, ++frees) {
@@ -116,7 +115,7 @@ void Allocate(memtally_device device, uint64_t id, bool stepped) {
 
 TEST(ForkStep, AtEveryInstructionOfCallsThatMoveTables) {
   const Place place;
-  const Outcome outcome = RunHost(place, [] {
+  Host host(place, [] {
     FindLibrary();
     void* shared = mmap(nullptr, kCalls, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     REQUIRE(shared != MAP_FAILED);
@@ -153,6 +152,7 @@ TEST(ForkStep, AtEveryInstructionOfCallsThatMoveTables) {
     REQUIRE(calls >= 4 && g_stepping.steps > 100 * calls);
     return 0;
   });
+  const Outcome outcome = host.Wait(std::chrono::seconds(240));
   EXPECT_TRUE(outcome.Exited(0)) << outcome.Describe();
   fputs(outcome.out.c_str(), stdout);
 }
