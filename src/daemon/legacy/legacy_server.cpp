@@ -20,7 +20,6 @@
 #include <spdlog/spdlog.h>
 
 #include "base/proc.hpp"
-#include "daemon/legacy/state_file.hpp"
 
 namespace memtally::daemon {
 namespace {
@@ -33,7 +32,6 @@ constexpr uint64_t kSettleNs = 20'000'000;
 constexpr size_t kUnsentHigh = size_t{256} << 10;
 constexpr uint64_t kUnreadNs = 30'000'000'000;
 constexpr uint64_t kSecondNs = 1'000'000'000;
-constexpr size_t kMostReaders = 64;
 constexpr int kMostInSocket = 4096;
 
 Peer PeerOf(int fd) {
@@ -88,9 +86,9 @@ bool LegacyServer::Start(std::string* error) {
     return false;
   }
   if (!listener_.Listen(settings_.socket, SOCK_STREAM, error)) return false;
-  if (!state_listener_.Listen(settings_.state_socket, SOCK_SEQPACKET, error)) return false;
+  if (!state_readers_.Listen(settings_.state_socket, error)) return false;
   Arm(EPOLL_CTL_ADD, listener_.fd(), Watch::kListener, EPOLLIN);
-  Arm(EPOLL_CTL_ADD, state_listener_.fd(), Watch::kStateListener, EPOLLIN);
+  Arm(EPOLL_CTL_ADD, state_readers_.listener_fd(), Watch::kStateListener, EPOLLIN);
   start_ns_ = now_ns_ = base::MonotonicNs();
   spdlog::info("listening on {}; readers ask {}", settings_.socket, settings_.state_socket);
   return true;
@@ -122,7 +120,7 @@ void LegacyServer::Run(int stop_fd) {
   }
   LogStatistics("final");
   listener_.Close();
-  state_listener_.Close();
+  state_readers_.Close();
 }
 
 void LegacyServer::Dispatch(uint64_t tag, uint32_t events) {
@@ -406,49 +404,12 @@ void LegacyServer::ProcessDied(int pid_fd) {
 // ---- readers of the state
 
 void LegacyServer::AcceptReader() {
-  base::Fd fd(accept4(state_listener_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  if (!fd.valid() || readers_.size() >= kMostReaders) return;
-  const int number = fd.get();
-  Arm(EPOLL_CTL_ADD, number, Watch::kStateReader, EPOLLIN);
-  readers_[number] = std::move(fd);
+  const int fd = state_readers_.Accept();
+  if (fd >= 0) Arm(EPOLL_CTL_ADD, fd, Watch::kStateReader, EPOLLIN);
 }
 
 void LegacyServer::ServeReader(int fd) {
-  if (readers_.find(fd) == readers_.end()) return;
-  memtally_legacy_state_request request{};
-  const ssize_t size = recv(fd, &request, sizeof(request), MSG_DONTWAIT);
-  if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (size != static_cast<ssize_t>(sizeof(request)) || request.magic != MEMTALLY_LEGACY_STATE_MAGIC) {
-    readers_.erase(fd);
-    return;
-  }
-  memtally_legacy_state_reply reply{};
-  reply.magic = MEMTALLY_LEGACY_STATE_MAGIC;
-  reply.version = MEMTALLY_LEGACY_STATE_VERSION;
-  base::Fd file;
-  if (request.version == MEMTALLY_LEGACY_STATE_VERSION) {
-    const StateFacts facts{&settings_, start_ns_, now_ns_, static_cast<uint32_t>(connections_.size())};
-    file = MakeStateFile(registry_, facts, request, &reply.bytes);
-    if (!file.valid()) reply.status = static_cast<uint32_t>(errno);
-  } else {
-    reply.status = EPROTONOSUPPORT;
-  }
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  iovec part{&reply, sizeof(reply)};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  if (file.valid()) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof(control);
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    const int number = file.get();
-    memcpy(CMSG_DATA(header), &number, sizeof(number));
-  }
-  if (sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) readers_.erase(fd);
+  state_readers_.Serve(fd, registry_, {&settings_, start_ns_, now_ns_, static_cast<uint32_t>(connections_.size())});
 }
 
 // ---- time

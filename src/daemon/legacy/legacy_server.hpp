@@ -18,6 +18,7 @@
 #include "daemon/legacy/listening_socket.hpp"
 #include "daemon/legacy/refusal_log.hpp"
 #include "daemon/legacy/server_settings.hpp"
+#include "daemon/legacy/state_readers.hpp"
 
 namespace memtally::daemon {
 
@@ -70,7 +71,7 @@ class LegacyServer {
   ClientRegistry registry_;
   RefusalLog refusal_log_;
   ListeningSocket listener_;
-  ListeningSocket state_listener_;
+  StateReaders state_readers_;
   base::Fd epoll_;
   base::Fd spare_fd_;  // given up for a moment to refuse a connection when descriptors run out
   uint32_t group_ = 0;
@@ -83,8 +84,7 @@ class LegacyServer {
   std::unordered_map<int, std::unique_ptr<Connection>> connections_;  // by descriptor
   std::unordered_map<uint32_t, uint32_t> connections_of_user_;
   std::unordered_map<int, ClientProcess*> watched_processes_;  // by pidfd
-  std::unordered_map<int, base::Fd> readers_;
-  std::vector<int> waking_;  // connections with a settle_ns or resume_ns
+  std::vector<int> waking_;                                    // connections with a settle_ns or resume_ns
   std::vector<uint8_t> receive_buffer_;
 };
 
