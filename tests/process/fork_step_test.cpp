@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #include <cstdio>
 #include <cstring>
@@ -61,13 +62,11 @@ void FreeWhatWasInherited() {
   for (uint64_t id = g_stepping.steps % 16; id < g_stepping.call; id += 16, ++frees) {
     memtally_free(g_stepping.device, kDram, id);
   }
-  const std::string path = memtally_ledger_path();
-  const LedgerView view = ReadLedger(path);
+  const LedgerView view = ReadLedger(memtally_ledger_path());
   REQUIRE(view.counters.lost_events == 0);
   REQUIRE(AnomalyCount(view, MEMTALLY_ANOMALY_UNKNOWN_FREE) == 0);
   REQUIRE(AnomalyCount(view, MEMTALLY_ANOMALY_INHERITED) == frees);
-  unlink(path.c_str());
-  unlink((path.substr(0, path.size() - 7) + ".control").c_str());
+  RemoveLedger(memtally_ledger_path());
 }
 
 void OnTrap(int, siginfo_t*, void* context) {
@@ -94,15 +93,11 @@ void OnTrap(int, siginfo_t*, void* context) {
   if (stepping.failure != 0) stepping.first_failure = next - stepping.library_begin;
 }
 
-// Sets or clears the processor's trap flag.  Steps over what the compiler keeps below the stack pointer.
+// From the next instruction but one on, or no longer, the processor traps after each.
 void Trap(bool on) {
-  if (on) {
-    __asm__ volatile("lea -128(%%rsp), %%rsp\n pushfq\n orq $0x100, (%%rsp)\n popfq\n lea 128(%%rsp), %%rsp" ::
-                         : "cc", "memory");
-  } else {
-    __asm__ volatile("lea -128(%%rsp), %%rsp\n pushfq\n andq $~0x100, (%%rsp)\n popfq\n lea 128(%%rsp), %%rsp" ::
-                         : "cc", "memory");
-  }
+  constexpr auto kTrapFlag = 0x100ull;
+  const auto flags = __readeflags();
+  __writeeflags(on ? flags | kTrapFlag : flags & ~kTrapFlag);
 }
 
 void Allocate(memtally_device device, uint64_t id, bool stepped) {
@@ -130,7 +125,7 @@ TEST(ForkStep, AtEveryInstructionOfCallsThatMoveTables) {
     if (scout == 0) {
       const memtally_device device = OpenDram();
       for (uint64_t id = 0; id < kCalls; ++id) Allocate(device, id, true);
-      unlink(memtally_ledger_path());
+      RemoveLedger(memtally_ledger_path());
       _exit(0);
     }
     REQUIRE(WaitForChild(scout) == 0);

@@ -448,10 +448,7 @@ TEST(ForkManyThreads, ThousandsOfForksInTheMiddleOfCalls) {
         memtally_free(device, kDram, (1ull << 32) + 50);  // may or may not be there
         if (i % 100 == 0) _exit(0);                       // a ledger that is looked at below
         memtally_free(device, kDram, 5002);
-        unlink(memtally_ledger_path());
-        std::string control = memtally_ledger_path();
-        control.replace(control.size() - 7, 7, ".control");
-        unlink(control.c_str());
+        RemoveLedger(memtally_ledger_path());
         _exit(0);
       }
       failures += WaitForChild(child) != 0;

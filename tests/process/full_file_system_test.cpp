@@ -149,12 +149,7 @@ class FullFileSystem : public ::testing::Test {
   }
 
   static void RemoveLedgersIn(const std::string& directory) {
-    for (const std::string& path : LedgersIn(directory)) {
-      std::string control = path;
-      control.replace(control.size() - 7, 7, ".control");
-      unlink(path.c_str());
-      unlink(control.c_str());
-    }
+    for (const std::string& path : LedgersIn(directory)) RemoveLedger(path);
   }
 
   static std::vector<std::string> LedgersIn(const std::string& directory) {

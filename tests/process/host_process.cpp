@@ -72,6 +72,13 @@ std::vector<std::string> Place::Files(const std::string& suffix) const {
   return files;
 }
 
+std::string ControlOf(const std::string& ledger) { return ledger.substr(0, ledger.size() - 7) + ".control"; }
+
+void RemoveLedger(const std::string& path) {
+  unlink(path.c_str());
+  unlink(ControlOf(path).c_str());
+}
+
 LedgerView ReadLedger(const std::string& path) {
   LedgerView view;
   LedgerError error;

@@ -37,6 +37,10 @@ class Place {
   std::string path_;
 };
 
+// Path of the control file beside a ledger.
+std::string ControlOf(const std::string& ledger);
+// Removes a ledger and its control file.
+void RemoveLedger(const std::string& path);
 // Reads a whole ledger; a failed EXPECT and an empty view if that is not possible.
 LedgerView ReadLedger(const std::string& path);
 // The only ledger in the place.

@@ -70,9 +70,7 @@ class Recorder {
   };
 
   [[noreturn]] void Run(const std::string& ledger, uint32_t flags, Reads reads) {
-    std::string path = ledger;
-    path.replace(path.size() - 7, 7, ".control");
-    const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
+    const int fd = open(ControlOf(ledger).c_str(), O_RDWR | O_CLOEXEC);
     void* mapped = mmap(nullptr, MEMTALLY_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     REQUIRE(mapped != MAP_FAILED);
     struct flock lock {};
