@@ -28,7 +28,7 @@ struct LedgerError {
     kNotFound,  // no such file, or it vanished
     kNoPermission,
     kNotALedger,  // no magic, wrong type of file, a symbolic link
-    kBeingMade,   // magic still zero, and its process alive
+    kBeingMade,   // magic still zero; a process that dies before it writes one looks like this for ten seconds
     kNewerVersion,
     kForged,   // the owner of the file is not the user in its header
     kCorrupt,  // offsets or counts that contradict the format

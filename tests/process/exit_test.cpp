@@ -352,6 +352,15 @@ TEST(Exit, CancellationIsNotTakenInTheVeryFirstCall) {
 
 #if !defined(__SANITIZE_THREAD__)  // the host itself has a race: it ends while its threads run
 
+// Whether a process that is dead left a ledger without a header.
+bool DiedInTheMaking(const std::string& path) {
+  LedgerError error;
+  if (LedgerReader::Open(path, &error) != nullptr) return false;
+  return error.code == LedgerError::Code::kBeingMade;
+}
+
+// Once the exit has removed a ledger with nothing in it, a thread that is still running makes another; it may not get
+// to its end.
 TEST(ExitRunning, WhileOtherThreadsAreInCalls) {
   for (int round = 0; round < 30; ++round) {
     const Place place;
@@ -369,7 +378,9 @@ TEST(ExitRunning, WhileOtherThreadsAreInCalls) {
       return 11;
     });
     ASSERT_TRUE(outcome.Exited(11)) << outcome.Describe();
-    for (const std::string& path : place.Ledgers()) ExpectExact(ReadLedger(path));
+    for (const std::string& path : place.Ledgers()) {
+      if (!DiedInTheMaking(path)) ExpectExact(ReadLedger(path));
+    }
   }
 }
 
