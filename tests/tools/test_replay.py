@@ -170,9 +170,10 @@ def test_speed(memtally):
         done = memtally.run("replay", "mesh-n300", "--speed", speed)
         return float(re.search(r"in ([\d.]+) s", done.stdout)[1])
 
-    assert seconds("max") < 0.3
-    assert 0.43 <= seconds("recorded") < 1.5
-    assert 0.86 <= seconds("0.5") < 2
+    # Nothing is faster than its speed allows; how much slower depends on what else the machine does.
+    assert seconds("max") < 0.43
+    assert 0.43 <= seconds("recorded") < 4
+    assert 0.86 <= seconds("0.5") < 4
 
 
 @pytest.mark.parametrize("line", ["10 1 a 0 DRAM 1 0 100 10", "10 1 f 0 DRAM 1", "10 1 x 0 DRAM 100 10", "10 1 c 0",
@@ -244,8 +245,8 @@ def test_loop_begins_again_until_told(memtally):
 
 
 def test_a_stopped_replay_goes_on_where_it_was(memtally, trace_file):
-    # A second, in steps of a tenth; stopped for one more.
-    path = trace_file(*(f"{i * 100_000_000} 1 a 0 DRAM {i} {i * 4096} 1000 100" for i in range(1, 11)))
+    # Three seconds, in steps of a tenth; stopped for one more.
+    path = trace_file(*(f"{i * 100_000_000} 1 a 0 DRAM {i} {i * 4096} 1000 100" for i in range(1, 31)))
     replay = memtally.start("replay", path, "--speed", "recorded", "--name", "stopped")
     try:
         deadline = time.monotonic() + 60
@@ -255,7 +256,7 @@ def test_a_stopped_replay_goes_on_where_it_was(memtally, trace_file):
         time.sleep(1)
         os.kill(processes[0]["pid"], signal.SIGCONT)
         output, errors = replay.communicate(timeout=60)
-        assert errors == b"" and float(re.search(rb"10 events in ([0-9.]+) s", output)[1]) > 1.6
+        assert errors == b"" and float(re.search(rb"30 events in ([0-9.]+) s", output)[1]) > 3.6
     finally:
         replay.kill()
         replay.wait()
