@@ -2,6 +2,7 @@
 //
 // How threads and processes end: what is left, and that the host's own end is untouched.
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -216,6 +217,31 @@ TEST(Exit, AtexitHandlersMayReport) {
   ExpectExact(view);
   EXPECT_EQ(LiveOf(view).count, 1u);
   EXPECT_EQ(AllocatedOf(view).count, 11u);
+}
+
+// What is allocated after that gets a ledger of its own, which says that its process ended by itself.
+TEST(Exit, WhatComesAfterTheEndIsLeftAtANormalExit) {
+  const Place place;
+  const Outcome outcome = RunHost(place, [] {
+    g_device = OpenDram();
+    Alloc(g_device, 1);
+    memtally_free(g_device, kDram, 1);
+    // Streams are flushed last of all.
+    cookie_io_functions_t functions{};
+    functions.write = [](void*, const char*, size_t bytes) {
+      Alloc(g_device, 2);
+      return static_cast<ssize_t>(bytes);
+    };
+    FILE* stream = fopencookie(nullptr, "w", functions);
+    REQUIRE(stream != nullptr && fputs("late", stream) >= 0);
+    return 9;
+  });
+  EXPECT_TRUE(outcome.Exited(9)) << outcome.Describe();
+  const LedgerView view = ReadOnlyLedger(place);
+  ExpectExact(view);
+  EXPECT_EQ(AllocatedOf(view).count, 1u);
+  EXPECT_EQ(LiveOf(view).count, 1u);
+  EXPECT_TRUE(view.exited_normally);
 }
 
 struct AtThreadEnd {
