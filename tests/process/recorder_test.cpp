@@ -153,9 +153,6 @@ LedgerView RunWith(uint32_t flags, Recorder::Reads reads, void (*before)(Recorde
 }
 
 constexpr uint64_t kSecond = 1'000'000'000;
-// One second in all, and what a busy machine adds before a thread runs again; below one second for each of many
-// threads.
-constexpr uint64_t kLongestWait = kSecond * 2;
 
 // What the recorder did not see is counted by the tracker, to the event; once nobody waits for it any more, so is what
 // it had seen and not yet said.
@@ -173,7 +170,7 @@ TEST(Recorder, ThatKeepsUpReadsEveryEvent) {
       RunWith(MEMTALLY_CONTROL_WAIT, Recorder::Reads::kEverything, nullptr, 1,
               [](Recorder& recorder, const LedgerView& seen) { ExpectNothingUnseen(recorder, seen); });
   EXPECT_EQ(view.counters.events, kEvents);
-  EXPECT_LT(view.counters.recorder_wait_ns, kLongestWait);
+  EXPECT_LT(view.counters.recorder_wait_ns, kSecond * 12 / 10);
   if (view.counters.recorder_wait_ns < kSecond * 9 / 10) {
     EXPECT_EQ(view.counters.unread_events, 0u);
   }
@@ -183,7 +180,7 @@ TEST(Recorder, ThatKeepsUpWithManyThreads) {
   const LedgerView view =
       RunWith(MEMTALLY_CONTROL_WAIT, Recorder::Reads::kEverything, nullptr, 4,
               [](Recorder& recorder, const LedgerView& seen) { ExpectNothingUnseen(recorder, seen); });
-  EXPECT_LT(view.counters.recorder_wait_ns, kLongestWait);
+  EXPECT_LT(view.counters.recorder_wait_ns, kSecond * 12 / 10);
 }
 
 // It asked nobody to wait: what it did not read in time is overwritten, and counted to the event.
@@ -198,7 +195,7 @@ TEST(Recorder, ThatAsksToWaitIsWaitedForOneSecondInAll) {
   const LedgerView view = RunWith(MEMTALLY_CONTROL_WAIT, Recorder::Reads::kNothing, nullptr);
   EXPECT_EQ(view.counters.unread_events, kEvents - kRing);
   EXPECT_GT(view.counters.recorder_wait_ns, kSecond * 9 / 10);
-  EXPECT_LT(view.counters.recorder_wait_ns, kLongestWait);
+  EXPECT_LT(view.counters.recorder_wait_ns, kSecond * 13 / 10);
 }
 
 TEST(Recorder, ThatIsDeadIsNotWaitedForNorCounted) {
@@ -213,7 +210,7 @@ TEST(Recorder, ThatIsStoppedIsFoundOut) {
   const LedgerView view =
       RunWith(MEMTALLY_CONTROL_WAIT, Recorder::Reads::kNothing, [](Recorder& recorder) { recorder.Stop(); });
   EXPECT_EQ(view.counters.unread_events, kEvents - kRing);
-  EXPECT_LT(view.counters.recorder_wait_ns, kSecond * 9 / 10);
+  EXPECT_LT(view.counters.recorder_wait_ns, kSecond * 4 / 10);
 }
 
 // Anything may be in the control file: it belongs to whoever runs as the same user.
@@ -250,7 +247,7 @@ TEST(Recorder, NonsenseInTheControlFileIsHarmless) {
   const LedgerView view = ReadOnlyLedger(place);
   ExpectExact(view);
   EXPECT_EQ(AllocatedOf(view).count, 2 * kPairs);
-  EXPECT_LT(view.counters.recorder_wait_ns, kLongestWait);
+  EXPECT_LT(view.counters.recorder_wait_ns, kSecond * 13 / 10);
   close(fd);
   host.Continue();
   EXPECT_TRUE(host.Wait().Exited(0));
