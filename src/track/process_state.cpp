@@ -157,9 +157,11 @@ Session* ProcessState::CurrentSession() {
   }
   if (before != nullptr) {
     session->Inherit(before);
-    if (before->ended) session->inherited = nullptr;
-    // This very process is at its end: there will be no other End to say so.
-    if (before->ended && before->ledger.header()->pid == session->ledger.header()->pid) session->ledger.MarkExited();
+    if (before->ended) {
+      session->inherited = nullptr;
+      // This very process is at its end: there will be no other End to say so.
+      if (before->ledger.header()->pid == session->ledger.header()->pid) session->ledger.MarkExited();
+    }
   }
   session->ledger.Count(&memtally_ledger_header::lost_events, g_lost_events.exchange(0));
   session->ledger.Count(&memtally_ledger_header::lost_bytes, g_lost_bytes.exchange(0));

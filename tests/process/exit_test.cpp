@@ -219,7 +219,7 @@ TEST(Exit, AtexitHandlersMayReport) {
   EXPECT_EQ(AllocatedOf(view).count, 11u);
 }
 
-// What is allocated after that gets a ledger of its own, which says that its process ended by itself.
+// What is allocated after the goodbye gets a ledger of its own, which says that its process ended by itself.
 TEST(Exit, WhatComesAfterTheEndIsLeftAtANormalExit) {
   const Place place;
   const Outcome outcome = RunHost(place, [] {
@@ -381,8 +381,7 @@ TEST(Exit, CancellationIsNotTakenInTheVeryFirstCall) {
 // Whether a process that is dead left a ledger without a header.
 bool DiedInTheMaking(const std::string& path) {
   LedgerError error;
-  if (LedgerReader::Open(path, &error) != nullptr) return false;
-  return error.code == LedgerError::Code::kBeingMade;
+  return LedgerReader::Open(path, &error) == nullptr && error.code == LedgerError::Code::kBeingMade;
 }
 
 // Once the exit has removed a ledger with nothing in it, a thread that is still running makes another; it may not get
